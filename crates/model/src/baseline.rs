@@ -1,0 +1,195 @@
+//! Desired states: package baselines and kernel baselines.
+//!
+//! Guards (windows, budgets, policy) are in `guard`.
+
+use std::collections::BTreeSet;
+
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use crate::{
+    Architecture, BaselineKind, BaselineRef, LabelSelector, ObjectName, PackageName, Share, Uid, UnitName,
+    VersionRequirement,
+};
+
+/// Where a resource was written: for messages.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Provenance {
+    /// The revision it was applied from.
+    pub revision: SmolStr,
+    /// The file, relative to the source's root.
+    pub file: SmolStr,
+    /// The line of the resource's first key, from 1.
+    pub line: u32,
+}
+
+/// Whether a baseline acts or only reports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mode {
+    /// Emit activities until the machines have converged.
+    #[default]
+    Enforce,
+    /// Report drift, emit nothing.
+    Observe,
+}
+
+/// Whether something destructive may be done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Permit {
+    /// No.
+    #[default]
+    Refuse,
+    /// Yes.
+    Allow,
+}
+
+/// What both kinds of baseline have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaselineCommon {
+    /// Its name.
+    pub name: ObjectName,
+    /// Its uid.
+    pub uid: Uid,
+    /// `metadata.generation`, for `observedGeneration`.
+    pub generation: i64,
+    /// Which machines.
+    pub selector: LabelSelector,
+    /// Enforce or observe.
+    pub mode: Mode,
+    /// Higher wins, per requirement (rule S1).
+    pub priority: i32,
+    /// Where it was written, if it came from a source.
+    pub provenance: Option<Provenance>,
+}
+
+/// A PackageBaseline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackageBaseline {
+    /// Name, selector, mode, priority.
+    pub common: BaselineCommon,
+    /// Requirements by (name, architecture), in that order.
+    pub packages: Vec<PackageRequirement>,
+    /// Whether a target may be lower than what is installed (rule V5).
+    pub downgrades: Permit,
+    /// Whether a transaction may remove packages that the baseline does not name (rule A7).
+    pub removals: Permit,
+    /// What becomes of changed configuration files.
+    pub conffiles: Conffiles,
+    /// When to reboot.
+    pub reboot: RebootPolicy,
+    /// What healthy means for its machines.
+    pub health: Health,
+    /// How its items spread.
+    pub rollout: RolloutSpec,
+}
+
+/// One line of a package baseline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackageRequirement {
+    /// The package.
+    pub name: PackageName,
+    /// Its architecture; absent: the machine's own.
+    pub architecture: Option<Architecture>,
+    /// Present or absent.
+    pub state: PackageWish,
+    /// Which versions satisfy it; only with `Present`.
+    pub version: VersionRequirement,
+    /// Hold it at what satisfies it.
+    pub hold: bool,
+}
+
+/// Whether a package is to be there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum PackageWish {
+    /// Installed.
+    #[default]
+    Present,
+    /// Not installed.
+    Absent,
+}
+
+/// What dpkg does with a configuration file that was changed on the machine and in the package.
+///
+/// The order is by strictness: where a step serves several baselines the strictest (greatest) governs (rule A8).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Conffiles {
+    /// Take the package's version (`--force-confnew`).
+    Replace,
+    /// Keep the machine's version (`--force-confdef --force-confold`).
+    #[default]
+    Keep,
+    /// Fail the step rather than decide.
+    Fail,
+}
+
+/// When a baseline's machines are rebooted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RebootPolicy {
+    /// Never, or when required.
+    pub policy: RebootWhen,
+    /// How long a reboot may take until the machine reports again.
+    pub timeout: SignedDuration,
+}
+
+/// Whether we reboot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RebootWhen {
+    /// We never reboot for this baseline.
+    #[default]
+    Never,
+    /// When the machine says that a reboot is required.
+    WhenRequired,
+}
+
+/// What healthy means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// Units that must be active.
+    pub units: BTreeSet<UnitName>,
+    /// How long they must stay so after a change before it counts as done.
+    pub settle: SignedDuration,
+}
+
+/// How items spread over a baseline's machines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RolloutSpec {
+    /// How many of the selected machines may be unavailable at a time (rule B1).
+    pub max_unavailable: Share,
+    /// How many machines may fail an item before it is barred (rule O3): floor, no minimum.
+    pub max_failures: Share,
+    /// How long a machine holds its place after success.
+    pub min_ready: SignedDuration,
+}
+
+/// A KernelBaseline: planned and reported, observing only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KernelBaseline {
+    /// Name, selector, mode, priority.
+    pub common: BaselineCommon,
+    /// The meta-package followed: it decides flavour and series (rule K5).
+    pub package: PackageName,
+    /// Which versions of that package satisfy it, as booted (rule K1).
+    pub version: VersionRequirement,
+    /// Words that the running kernel's command line must have.
+    pub command_line_present: BTreeSet<SmolStr>,
+    /// Words that it must not have.
+    pub command_line_absent: BTreeSet<SmolStr>,
+}
+
+impl PackageBaseline {
+    /// Kind and name.
+    #[must_use]
+    pub fn reference(&self) -> BaselineRef {
+        BaselineRef { kind: BaselineKind::PackageBaseline, name: self.common.name.clone() }
+    }
+}
+
+impl KernelBaseline {
+    /// Kind and name.
+    #[must_use]
+    pub fn reference(&self) -> BaselineRef {
+        BaselineRef { kind: BaselineKind::KernelBaseline, name: self.common.name.clone() }
+    }
+}

@@ -1,0 +1,650 @@
+//! What verdicts say to people and scripts: name, rule, reason, message, when it clears, and what stands in the way.
+//!
+//! Reasons are a closed set of CamelCase words, fit for conditions and metrics; numbers and names are in the message
+//! alone. Deliberately not here: which verdict it is (the planner's).
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+
+use smol_str::{SmolStr, ToSmolStr};
+
+use crate::{
+    BaselineRef, Blocker, Instant, Reason, RequirementVerdict, StepAction, Suspender, Unknown, Unmanaged,
+    Verdict, WaitingOn,
+};
+
+/// The longest message, in bytes: it is in a status of 8 KiB with 20 requirements, and an event's note holds 1 kB.
+pub const MAX_MESSAGE_BYTES: usize = 512;
+
+/// How many names a message lists; the rest is counted.
+const NAMES_SHOWN: usize = 5;
+
+impl RequirementVerdict {
+    /// The verdict's name; see [`Verdict::name`].
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.verdict.name()
+    }
+
+    /// The rule it comes from; see [`Verdict::rule`].
+    #[must_use]
+    pub fn rule(&self) -> &'static str {
+        self.verdict.rule()
+    }
+
+    /// Why, as one word; see [`Verdict::reason`].
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        self.verdict.reason()
+    }
+
+    /// Why, for people; see [`Verdict::message`].
+    #[must_use]
+    pub fn message(&self) -> String {
+        self.verdict.message()
+    }
+
+    /// When it clears by itself; see [`Verdict::until`].
+    #[must_use]
+    pub fn until(&self) -> Option<Instant> {
+        self.verdict.until()
+    }
+
+    /// What stands in the way; the baseline itself where it only observes.
+    #[must_use]
+    pub fn blocker(&self) -> Option<Blocker> {
+        match &self.verdict {
+            Verdict::Blocked(
+                Reason::ObserveOnly
+                | Reason::Unsatisfiable { .. }
+                | Reason::DowngradeNotAllowed { .. }
+                | Reason::RemovalNotAllowed { .. },
+            ) => Some(of_baseline(&self.baseline)),
+            verdict => verdict.blocker(),
+        }
+    }
+
+    /// By when or by which event it clears; see [`Verdict::clears`].
+    #[must_use]
+    pub fn clears(&self) -> String {
+        self.verdict.clears()
+    }
+}
+
+impl Verdict {
+    /// `Converged`, `Start`, `Active`, `Waiting`, `Blocked`, `Unmanaged` or `Unknown`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Converged => "Converged",
+            Self::Start(_) => "Start",
+            Self::Active { .. } => "Active",
+            Self::Waiting(_) => "Waiting",
+            Self::Blocked(_) => "Blocked",
+            Self::Unmanaged(_) => "Unmanaged",
+            Self::Unknown(_) => "Unknown",
+        }
+    }
+
+    /// The id of the rule of design §5 that it comes from, such as `W1`.
+    #[must_use]
+    pub fn rule(&self) -> &'static str {
+        match self {
+            Self::Converged => "V2",
+            Self::Start(_) => "B5",
+            Self::Active { .. } => "A2",
+            Self::Waiting(on) => on.rule(),
+            Self::Blocked(reason) => reason.rule(),
+            Self::Unmanaged(Unmanaged::NotAdmitted | Unmanaged::Revoked) => "M5",
+            Self::Unmanaged(Unmanaged::NotSelected) => "S3",
+            Self::Unknown(Unknown::NeverReported | Unknown::Stale { .. }) => "M1",
+            Self::Unknown(Unknown::Absent { .. }) => "B4",
+        }
+    }
+
+    /// Why, as one CamelCase word from a closed set.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Converged => "AsWanted",
+            Self::Start(_) => "Starting",
+            Self::Active { phase, .. } => phase.as_str(),
+            Self::Waiting(on) => on.reason(),
+            Self::Blocked(reason) => reason.reason(),
+            Self::Unmanaged(Unmanaged::NotAdmitted) => "NotAdmitted",
+            Self::Unmanaged(Unmanaged::Revoked) => "Revoked",
+            Self::Unmanaged(Unmanaged::NotSelected) => "NotSelected",
+            Self::Unknown(Unknown::NeverReported) => "NeverReported",
+            Self::Unknown(Unknown::Stale { .. }) => "Stale",
+            Self::Unknown(Unknown::Absent { .. }) => "Absent",
+        }
+    }
+
+    /// Why, with the numbers, for people: at most [`MAX_MESSAGE_BYTES`].
+    #[must_use]
+    pub fn message(&self) -> String {
+        cut(match self {
+            Self::Converged => "everything is as wanted".to_owned(),
+            Self::Start(activity) => {
+                let steps = activity
+                    .steps
+                    .iter()
+                    .map(|step| of_step(&step.action))
+                    .collect::<Vec<_>>()
+                    .join(", then ");
+                format!("starts {}: {steps}", activity.name)
+            }
+            Self::Active { activity, phase } => format!("{activity} is {}", phase.as_str()),
+            Self::Waiting(on) => on.message(),
+            Self::Blocked(reason) => reason.message(),
+            Self::Unmanaged(Unmanaged::NotAdmitted) => "the machine is not admitted yet".to_owned(),
+            Self::Unmanaged(Unmanaged::Revoked) => "the machine is revoked".to_owned(),
+            Self::Unmanaged(Unmanaged::NotSelected) => "no baseline selects the machine".to_owned(),
+            Self::Unknown(Unknown::NeverReported) => "the machine never reported".to_owned(),
+            Self::Unknown(Unknown::Stale { last_heard }) => {
+                format!("the last word is too old to go by: {last_heard}")
+            }
+            Self::Unknown(Unknown::Absent { last_heard }) => {
+                format!("the machine is absent; last heard {last_heard}")
+            }
+        })
+    }
+
+    /// When it clears by itself; absent where it waits for an event or a person.
+    #[must_use]
+    pub fn until(&self) -> Option<Instant> {
+        match self {
+            Self::Waiting(on) => on.until(),
+            Self::Blocked(Reason::RefusedRepeatedly { until, .. }) => Some(*until),
+            Self::Start(_)
+            | Self::Converged
+            | Self::Active { .. }
+            | Self::Blocked(_)
+            | Self::Unmanaged(_)
+            | Self::Unknown(_) => None,
+        }
+    }
+
+    /// What stands in the way, if that is an object.
+    #[must_use]
+    pub fn blocker(&self) -> Option<Blocker> {
+        match self {
+            Self::Active { activity, .. } => Some(of("Activity", activity)),
+            Self::Waiting(on) => on.blocker(),
+            Self::Blocked(reason) => reason.blocker(),
+            Self::Converged | Self::Start(_) | Self::Unmanaged(_) | Self::Unknown(_) => None,
+        }
+    }
+
+    /// By when, or by which event, it clears.
+    #[must_use]
+    pub fn clears(&self) -> String {
+        if let Some(until) = self.until() {
+            return format!("at {until}");
+        }
+        match self {
+            Self::Converged => "nothing to clear".to_owned(),
+            Self::Start(_) => "now".to_owned(),
+            Self::Active { activity, .. } => format!("when {activity} ends"),
+            Self::Waiting(on) => on.event(),
+            Self::Blocked(reason) => reason.remedy(),
+            Self::Unmanaged(Unmanaged::NotAdmitted) => {
+                "when the machine is admitted (spec.admitted)".to_owned()
+            }
+            Self::Unmanaged(Unmanaged::Revoked) => "never, unless it enrols anew".to_owned(),
+            Self::Unmanaged(Unmanaged::NotSelected) => "when a baseline selects the machine".to_owned(),
+            Self::Unknown(_) => "when the machine reports".to_owned(),
+        }
+    }
+}
+
+impl WaitingOn {
+    fn rule(&self) -> &'static str {
+        match self {
+            Self::Inventory { .. } => "V2",
+            Self::Proposal => "A7",
+            Self::WindowClosed { .. } | Self::Frozen { .. } => "W1",
+            Self::WindowTooShort { .. } | Self::CutoffReached { .. } => "W2",
+            Self::WindowUnreadable { .. } => "W7",
+            Self::Budget { .. } | Self::MaxUnavailable { .. } => "B2",
+            Self::Retry { .. } => "A6",
+            Self::Backoff { .. } => "A2",
+            Self::Silent { .. }
+            | Self::Suspended { by: Suspender::FleetPolicy | Suspender::FleetMachine } => "A4",
+            Self::Activity { .. } => "A1",
+            Self::BootLimit { .. } => "K4",
+            Self::Applying => "G2",
+            Self::Report => "V4",
+            Self::Suspended { by: Suspender::Clock } => "A3",
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Inventory { .. } => "Inventory",
+            Self::Proposal => "Proposal",
+            Self::WindowClosed { .. } => "WindowClosed",
+            Self::Frozen { .. } => "Frozen",
+            Self::WindowTooShort { .. } => "WindowTooShort",
+            Self::CutoffReached { .. } => "CutoffReached",
+            Self::WindowUnreadable { .. } => "WindowUnreadable",
+            Self::Budget { .. } => "Budget",
+            Self::MaxUnavailable { .. } => "MaxUnavailable",
+            Self::Retry { .. } => "Retry",
+            Self::Backoff { .. } => "Backoff",
+            Self::Silent { .. } => "Silent",
+            Self::Activity { .. } => "OtherActivity",
+            Self::BootLimit { .. } => "BootLimit",
+            Self::Applying => "Applying",
+            Self::Report => "Report",
+            Self::Suspended { by: Suspender::FleetPolicy | Suspender::FleetMachine } => "Suspended",
+            Self::Suspended { by: Suspender::Clock } => "ClockOff",
+        }
+    }
+
+    fn message(&self) -> String {
+        match self {
+            Self::Inventory { packages } => {
+                format!("the machine was asked what is on offer for {}", names(packages))
+            }
+            Self::Proposal => "the machine's apt simulates the change".to_owned(),
+            Self::WindowClosed { window: Some(window), until: Some(until) } => {
+                format!("window {window} opens at {until}")
+            }
+            Self::WindowClosed { window: Some(window), until: None } => {
+                format!("window {window} opens next, but with no time for the change")
+            }
+            Self::WindowClosed { window: None, .. } => "no window opens for the machine".to_owned(),
+            Self::Frozen { window, .. } => format!("freeze {window} is on"),
+            Self::WindowTooShort { window, left_seconds, needed_seconds, .. } => {
+                let by = window.as_ref().map_or(String::new(), |window| format!(" by {window}"));
+                format!("{left_seconds}s are left{by}, the change needs {needed_seconds}s")
+            }
+            Self::CutoffReached { window, .. } => format!("the cutoff of window {window} is reached"),
+            Self::WindowUnreadable { window } => {
+                format!("window {window} cannot be read, which closes its machines")
+            }
+            Self::Budget { budget, unavailable, max_unavailable } => {
+                format!("budget {budget}: {unavailable} of at most {max_unavailable} unavailable")
+            }
+            Self::MaxUnavailable { baseline, unavailable, max_unavailable } => {
+                format!("{baseline}: {unavailable} of at most {max_unavailable} unavailable")
+            }
+            Self::Retry { attempts, .. } => format!("{attempts} failed attempt(s); another comes"),
+            Self::Backoff { reason, count, .. } => {
+                format!("not carried out {count} time(s) in a row, last {}", reason.as_str())
+            }
+            Self::Silent { last_heard } => format!("the machine is silent since {last_heard}"),
+            Self::Activity { activity } => format!("{activity} is first"),
+            Self::BootLimit { boots, .. } => format!("{boots} boots within 24 hours are the most"),
+            Self::Applying => "a revision is being applied".to_owned(),
+            Self::Report => "a report from after the last activity is awaited".to_owned(),
+            Self::Suspended { by: Suspender::FleetPolicy } => {
+                "the fleet policy suspends every start".to_owned()
+            }
+            Self::Suspended { by: Suspender::FleetMachine } => "the machine is suspended".to_owned(),
+            Self::Suspended { by: Suspender::Clock } => {
+                "the controller's clock is off by more than 30s".to_owned()
+            }
+        }
+    }
+
+    fn until(&self) -> Option<Instant> {
+        match self {
+            Self::WindowClosed { until, .. }
+            | Self::Frozen { until, .. }
+            | Self::WindowTooShort { until, .. }
+            | Self::CutoffReached { until, .. } => *until,
+            Self::Retry { until, .. } | Self::Backoff { until, .. } | Self::BootLimit { until, .. } => {
+                Some(*until)
+            }
+            Self::Inventory { .. }
+            | Self::Proposal
+            | Self::WindowUnreadable { .. }
+            | Self::Budget { .. }
+            | Self::MaxUnavailable { .. }
+            | Self::Silent { .. }
+            | Self::Activity { .. }
+            | Self::Applying
+            | Self::Report
+            | Self::Suspended { .. } => None,
+        }
+    }
+
+    fn blocker(&self) -> Option<Blocker> {
+        match self {
+            Self::WindowClosed { window, .. } | Self::WindowTooShort { window, .. } => {
+                window.as_ref().map(|window| of("MaintenanceWindow", window))
+            }
+            Self::Frozen { window, .. }
+            | Self::CutoffReached { window, .. }
+            | Self::WindowUnreadable { window } => Some(of("MaintenanceWindow", window)),
+            Self::Budget { budget, .. } => Some(of("DisruptionBudget", budget)),
+            Self::MaxUnavailable { baseline, .. } => Some(of_baseline(baseline)),
+            Self::Activity { activity } => Some(of("Activity", activity)),
+            Self::Suspended { by: Suspender::FleetPolicy } => {
+                Some(Blocker { kind: "FleetPolicy", name: "default".into() })
+            }
+            Self::Inventory { .. }
+            | Self::Proposal
+            | Self::Retry { .. }
+            | Self::Backoff { .. }
+            | Self::Silent { .. }
+            | Self::BootLimit { .. }
+            | Self::Applying
+            | Self::Report
+            | Self::Suspended { by: Suspender::FleetMachine | Suspender::Clock } => None,
+        }
+    }
+
+    /// The event that clears it, where no instant does.
+    fn event(&self) -> String {
+        match self {
+            Self::Inventory { .. } | Self::Report => "with the machine's next report".to_owned(),
+            Self::Proposal => "when the machine has simulated it".to_owned(),
+            Self::WindowClosed { .. }
+            | Self::Frozen { .. }
+            | Self::WindowTooShort { .. }
+            | Self::CutoffReached { .. } => "never, as the windows are; change them".to_owned(),
+            Self::WindowUnreadable { window } => format!("when window {window} is mended"),
+            Self::Budget { .. } | Self::MaxUnavailable { .. } => {
+                "when another machine is available again".to_owned()
+            }
+            Self::Silent { .. } => "when the machine is heard again".to_owned(),
+            Self::Activity { activity } => format!("when {activity} ends"),
+            Self::Applying => "when the revision is applied".to_owned(),
+            Self::Suspended { by: Suspender::FleetPolicy } => {
+                "when the fleet policy's suspend is taken back".to_owned()
+            }
+            Self::Suspended { by: Suspender::FleetMachine } => {
+                "when the machine's suspend is taken back".to_owned()
+            }
+            Self::Suspended { by: Suspender::Clock } => "when the controller's clock is right".to_owned(),
+            Self::Retry { until, .. } | Self::Backoff { until, .. } | Self::BootLimit { until, .. } => {
+                format!("at {until}")
+            }
+        }
+    }
+}
+
+impl Reason {
+    fn rule(&self) -> &'static str {
+        match self {
+            Self::Unsatisfiable { .. } => "V3",
+            Self::DowngradeNotAllowed { .. } => "V5",
+            Self::RemovalNotAllowed { .. } | Self::Contradicts { .. } | Self::SimulationRefused { .. } => {
+                "A7"
+            }
+            Self::Held { .. } => "V6",
+            Self::Conflicted { .. } => "S2",
+            Self::NotCapable { .. } => "M5",
+            Self::Stalled { .. } => "A6",
+            Self::RefusedRepeatedly { .. } => "A2",
+            Self::Barred { .. } => "O3",
+            Self::SelectorUnreadable { .. } => "W7",
+            Self::RebootIneffective => "K4",
+            Self::ObserveOnly => "S4",
+            Self::BudgetIsZero { .. } => "B1",
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Unsatisfiable { .. } => "Unsatisfiable",
+            Self::DowngradeNotAllowed { .. } => "DowngradeNotAllowed",
+            Self::RemovalNotAllowed { .. } => "RemovalNotAllowed",
+            Self::Held { .. } => "Held",
+            Self::Conflicted { .. } => "Conflicted",
+            Self::Contradicts { .. } => "Contradicts",
+            Self::SimulationRefused { .. } => "SimulationRefused",
+            Self::NotCapable { .. } => "NotCapable",
+            Self::Stalled { .. } => "Stalled",
+            Self::RefusedRepeatedly { .. } => "RefusedRepeatedly",
+            Self::Barred { .. } => "Barred",
+            Self::SelectorUnreadable { .. } => "SelectorUnreadable",
+            Self::RebootIneffective => "RebootIneffective",
+            Self::ObserveOnly => "ObserveOnly",
+            Self::BudgetIsZero { .. } => "BudgetIsZero",
+        }
+    }
+
+    fn message(&self) -> String {
+        match self {
+            Self::Unsatisfiable { package, wanted, on_offer } if on_offer.is_empty() => {
+                format!("nothing is on offer for {package}, wanted {wanted}")
+            }
+            Self::Unsatisfiable { package, wanted, on_offer } => {
+                let offers = on_offer.iter().map(|version| version.as_str()).collect::<Vec<_>>().join(", ");
+                format!("nothing on offer for {package} is {wanted}; on offer: {offers}")
+            }
+            Self::DowngradeNotAllowed { package, installed, target } => {
+                format!("{package} would go down from {installed} to {target}")
+            }
+            Self::RemovalNotAllowed { packages } => {
+                format!("the transaction would remove {}", names(packages))
+            }
+            Self::Held { package } => format!("{package} is held on the machine, not by us"),
+            Self::Conflicted { package, baselines } => {
+                format!("{} contradict each other about {package}", names(baselines))
+            }
+            Self::Contradicts { package, baseline } => {
+                format!("the transaction would change {package}, which {baseline} wants as it is")
+            }
+            Self::SimulationRefused { message } => format!("apt refuses: {message}"),
+            Self::NotCapable { capability } => {
+                format!("the machine's agent cannot do this: {}", capability.as_str())
+            }
+            Self::Stalled { attempts, last } => {
+                format!("{attempts} attempt(s) failed, the last with {}", last.as_str())
+            }
+            Self::RefusedRepeatedly { reason, count, .. } => {
+                format!("not carried out {count} times in a row, last {}", reason.as_str())
+            }
+            Self::Barred { baseline, failed, max_failures } if failed <= max_failures => {
+                format!("it stays barred in {baseline}, since too many machines failed it before")
+            }
+            Self::Barred { baseline, failed, max_failures } => {
+                format!("{failed} machine(s) failed it, at most {max_failures} may in {baseline}")
+            }
+            Self::SelectorUnreadable { resource, why } => {
+                format!("nothing starts: the selector of {resource} cannot be read: {why}")
+            }
+            Self::RebootIneffective => {
+                "the machine still wants a reboot for a reason older than its last boot".to_owned()
+            }
+            Self::ObserveOnly => "the baseline observes only".to_owned(),
+            Self::BudgetIsZero { budget: Some(budget), .. } => {
+                format!("budget {budget} allows no machine to be unavailable")
+            }
+            Self::BudgetIsZero { budget: None, baseline: Some(baseline) } => {
+                format!("maxUnavailable of {baseline} allows no machine to be unavailable")
+            }
+            Self::BudgetIsZero { budget: None, baseline: None } => "no machine may be unavailable".to_owned(),
+        }
+    }
+
+    fn blocker(&self) -> Option<Blocker> {
+        match self {
+            Self::Conflicted { baselines, .. } => baselines.first().map(of_baseline),
+            Self::Contradicts { baseline, .. } | Self::Barred { baseline, .. } => Some(of_baseline(baseline)),
+            Self::BudgetIsZero { budget: Some(budget), .. } => Some(of("DisruptionBudget", budget)),
+            Self::BudgetIsZero { budget: None, baseline } => baseline.as_ref().map(of_baseline),
+            Self::SelectorUnreadable { resource, .. } => {
+                let (kind, name) = resource.split_once('/').unwrap_or(("", resource));
+                const KINDS: [&str; 4] =
+                    ["DisruptionBudget", "KernelBaseline", "MaintenanceWindow", "PackageBaseline"];
+                let kind = KINDS.into_iter().find(|known| *known == kind)?;
+                Some(Blocker { kind, name: name.into() })
+            }
+            Self::Unsatisfiable { .. }
+            | Self::DowngradeNotAllowed { .. }
+            | Self::RemovalNotAllowed { .. }
+            | Self::Held { .. }
+            | Self::SimulationRefused { .. }
+            | Self::NotCapable { .. }
+            | Self::Stalled { .. }
+            | Self::RefusedRepeatedly { .. }
+            | Self::RebootIneffective
+            | Self::ObserveOnly => None,
+        }
+    }
+
+    /// What somebody would do about it.
+    fn remedy(&self) -> String {
+        match self {
+            Self::Unsatisfiable { .. } => {
+                "when a version that satisfies it is on offer, or the requirement changes".to_owned()
+            }
+            Self::DowngradeNotAllowed { .. } => {
+                "when the baseline says downgrades: Allow, or asks for something else".to_owned()
+            }
+            Self::RemovalNotAllowed { .. } => {
+                "when the baselines say removals: Allow, or something else is on offer".to_owned()
+            }
+            Self::Held { package } => format!("when somebody lifts the hold: apt-mark unhold {package}"),
+            Self::Conflicted { .. } => {
+                "when one of the baselines changes, or gets a higher priority".to_owned()
+            }
+            Self::Contradicts { .. } => {
+                "when one of the requirements changes, or something else is on offer".to_owned()
+            }
+            Self::SimulationRefused { .. } => {
+                "when the machine's packages or what is on offer change".to_owned()
+            }
+            Self::NotCapable { .. } => "when the agent there is given the ability".to_owned(),
+            Self::Stalled { .. } => "with `muster retry`, or when the target changes".to_owned(),
+            Self::RefusedRepeatedly { until, .. } => format!("at {until}, when it is tried again"),
+            Self::Barred { .. } => "when the target changes".to_owned(),
+            Self::SelectorUnreadable { resource, .. } => format!("when {resource} is mended"),
+            Self::RebootIneffective => "when somebody finds out why the machine wants it".to_owned(),
+            Self::ObserveOnly => {
+                "when the baseline says mode: Enforce, or somebody changes the machine".to_owned()
+            }
+            Self::BudgetIsZero { .. } => "when the number is raised".to_owned(),
+        }
+    }
+}
+
+fn of(kind: &'static str, name: &impl Display) -> Blocker {
+    Blocker { kind, name: name.to_smolstr() }
+}
+
+fn of_baseline(baseline: &BaselineRef) -> Blocker {
+    of(baseline.kind.as_str(), &baseline.name)
+}
+
+fn of_step(action: &StepAction) -> String {
+    match action {
+        StepAction::InstallPackages(transaction) | StepAction::RemovePackages(transaction) => {
+            let shown: BTreeSet<SmolStr> = transaction
+                .requested
+                .iter()
+                .map(|change| match &change.to {
+                    Some(version) => smol_str::format_smolstr!("{}={version}", change.package),
+                    None => smol_str::format_smolstr!("{} removed", change.package),
+                })
+                .collect();
+            match transaction.dependencies.len() {
+                0 => names(&shown),
+                more => format!("{} with {more} more", names(&shown)),
+            }
+        }
+        StepAction::HoldPackages { hold, unhold } => match (hold.is_empty(), unhold.is_empty()) {
+            (_, true) => format!("hold {}", names(hold)),
+            (true, false) => format!("let go of {}", names(unhold)),
+            (false, false) => format!("hold {}, let go of {}", names(hold), names(unhold)),
+        },
+        StepAction::RepairPackages => "repair dpkg".to_owned(),
+        StepAction::Reboot { kernel: Some(kernel) } => format!("reboot into {kernel}"),
+        StepAction::Reboot { kernel: None } => "reboot".to_owned(),
+    }
+}
+
+fn names<T: Display>(all: &BTreeSet<T>) -> String {
+    let shown = all.iter().take(NAMES_SHOWN).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    match all.len().saturating_sub(NAMES_SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+/// At most [`MAX_MESSAGE_BYTES`], cut between characters.
+fn cut(mut text: String) -> String {
+    const MARK: &str = "…";
+    if text.len() > MAX_MESSAGE_BYTES {
+        let end = text.floor_char_boundary(MAX_MESSAGE_BYTES - MARK.len());
+        text.truncate(end);
+        text.push_str(MARK);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{BaselineKind, ObjectName, PackageKey};
+    use expect_test::expect;
+
+    fn show(verdict: &Verdict) -> String {
+        let blocker = verdict.blocker().map_or("-".to_owned(), |blocker| blocker.to_string());
+        format!(
+            "= {} {} {} | {} | clears {} | {blocker}\n",
+            verdict.name(),
+            verdict.rule(),
+            verdict.reason(),
+            verdict.message(),
+            verdict.clears()
+        )
+    }
+
+    #[test]
+    fn every_verdict_says_why_and_when_it_clears() {
+        let key = PackageKey { name: "openssl".parse().unwrap(), architecture: "amd64".parse().unwrap() };
+        let baseline =
+            BaselineRef { kind: BaselineKind::PackageBaseline, name: ObjectName::parse("fix").unwrap() };
+        let at: Instant = "2026-11-23T02:00:00Z".parse().unwrap();
+        let window = ObjectName::parse("night").unwrap();
+        let verdicts = [
+            Verdict::Converged,
+            Verdict::Waiting(WaitingOn::WindowClosed { window: Some(window.clone()), until: Some(at) }),
+            Verdict::Waiting(WaitingOn::Frozen { window, until: None }),
+            Verdict::Waiting(WaitingOn::MaxUnavailable {
+                baseline: baseline.clone(),
+                unavailable: 1,
+                max_unavailable: 1,
+            }),
+            Verdict::Blocked(Reason::Unsatisfiable {
+                package: key.clone(),
+                wanted: ">= 4".to_owned(),
+                on_offer: vec!["3.0".parse().unwrap()],
+            }),
+            Verdict::Blocked(Reason::Barred { baseline, failed: 1, max_failures: 0 }),
+            Verdict::Blocked(Reason::SelectorUnreadable {
+                resource: "MaintenanceWindow/x".into(),
+                why: "no".to_owned(),
+            }),
+            Verdict::Unmanaged(Unmanaged::NotSelected),
+            Verdict::Unknown(Unknown::Absent { last_heard: at }),
+        ];
+        let out: String = verdicts.iter().map(show).collect();
+        expect![[r#"
+            = Converged V2 AsWanted | everything is as wanted | clears nothing to clear | -
+            = Waiting W1 WindowClosed | window night opens at 2026-11-23T02:00:00Z | clears at 2026-11-23T02:00:00Z | MaintenanceWindow/night
+            = Waiting W1 Frozen | freeze night is on | clears never, as the windows are; change them | MaintenanceWindow/night
+            = Waiting B2 MaxUnavailable | PackageBaseline/fix: 1 of at most 1 unavailable | clears when another machine is available again | PackageBaseline/fix
+            = Blocked V3 Unsatisfiable | nothing on offer for openssl:amd64 is >= 4; on offer: 3.0 | clears when a version that satisfies it is on offer, or the requirement changes | -
+            = Blocked O3 Barred | 1 machine(s) failed it, at most 0 may in PackageBaseline/fix | clears when the target changes | PackageBaseline/fix
+            = Blocked W7 SelectorUnreadable | nothing starts: the selector of MaintenanceWindow/x cannot be read: no | clears when MaintenanceWindow/x is mended | MaintenanceWindow/x
+            = Unmanaged S3 NotSelected | no baseline selects the machine | clears when a baseline selects the machine | -
+            = Unknown B4 Absent | the machine is absent; last heard 2026-11-23T02:00:00Z | clears when the machine reports | -
+        "#]]
+        .assert_eq(&out);
+    }
+
+    #[test]
+    fn a_message_is_cut_between_characters() {
+        let verdict = Verdict::Blocked(Reason::SimulationRefused { message: "ä".repeat(2000) });
+        assert!(verdict.message().len() <= MAX_MESSAGE_BYTES, "{}", verdict.message().len());
+        assert!(verdict.message().ends_with('…'));
+    }
+}

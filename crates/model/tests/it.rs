@@ -1,0 +1,378 @@
+//! The leaf values against the golden vectors, dpkg itself, and a brute-force oracle of windows.
+//!
+//! The vectors are copies of the design's; here alone files are read and processes started.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests read their vectors, and fail by unwrap"
+)]
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::process::Command;
+
+use jiff::{SignedDuration, Timestamp};
+use muster_model::openness::{Guard, Openness, openness};
+use muster_model::{
+    DebianVersion, GoDuration, OpenSpan, Recurrence, Relation, Schedule, Share, When, WindowState,
+    WindowsPolicy, Zone,
+};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use serde::Deserialize;
+
+fn vectors<T: for<'de> Deserialize<'de>>(name: &str) -> Vec<T> {
+    let path = format!("{}/tests/vectors/{name}", env!("CARGO_MANIFEST_DIR"));
+    serde_saphyr::from_str(&std::fs::read_to_string(&path).expect("the vector file is there"))
+        .expect("a list of vectors")
+}
+
+fn version(text: &str) -> DebianVersion {
+    DebianVersion::parse(text).unwrap()
+}
+
+fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+// rule: V1
+#[test]
+fn versions_are_ordered_as_the_vectors_say() {
+    for line in vectors::<Vec<String>>("versions.yaml") {
+        match line.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+            [text, "invalid"] => assert!(DebianVersion::parse(text).is_err(), "{text:?} is no version"),
+            [left, relation, right] => {
+                let wanted = match relation {
+                    "<<" => Relation::StrictlyEarlier,
+                    "=" => Relation::Equal,
+                    ">>" => Relation::StrictlyLater,
+                    other => panic!("{other} is in no vector"),
+                };
+                let (left, right) = (version(left), version(right));
+                assert!(wanted.holds(&left, &right), "{left} {relation} {right}");
+                if wanted == Relation::Equal {
+                    assert_eq!(hash(&left), hash(&right), "{left} and {right} are one key");
+                }
+            }
+            _ => panic!("{line:?} is no vector"),
+        }
+    }
+}
+
+/// Versions made of few characters, so that many are nearly alike.
+fn any_version() -> impl Strategy<Value = DebianVersion> {
+    ("([01]:)?", "[0-2][0-2a~+.-]{0,5}", "(-[0-2a~+.]{1,3})?")
+        .prop_filter_map("a version", |(epoch, upstream, revision)| {
+            DebianVersion::parse(&format!("{epoch}{upstream}{revision}")).ok()
+        })
+}
+
+proptest! {
+    // Failures print their input; nothing is written beside the sources.
+    #![proptest_config(Config { failure_persistence: None, ..Config::default() })]
+
+    // rule: V1
+    #[test]
+    fn versions_are_totally_ordered(a in any_version(), b in any_version(), c in any_version()) {
+        prop_assert_eq!(a.cmp(&b), b.cmp(&a).reverse());
+        if a <= b && b <= c {
+            prop_assert!(a <= c);
+        }
+        if a == b {
+            prop_assert_eq!(hash(&a), hash(&b));
+            prop_assert_eq!(a.cmp(&c), b.cmp(&c));
+        }
+        prop_assert_eq!(DebianVersion::parse(a.as_str()).unwrap().to_string(), a.to_string());
+    }
+
+    #[test]
+    fn what_a_duration_shows_reads_as_the_same(nanos in 0_i128..10_000_000_000_000_000) {
+        let duration = GoDuration::new(SignedDuration::from_nanos_i128(nanos)).unwrap();
+        prop_assert_eq!(GoDuration::parse(&duration.to_string()).unwrap(), duration);
+    }
+}
+
+fn runner() -> TestRunner {
+    TestRunner::new_with_rng(Config::default(), TestRng::deterministic_rng(RngAlgorithm::ChaCha))
+}
+
+fn dpkg(arguments: &[&str]) -> Option<bool> {
+    Command::new("dpkg").args(arguments).output().ok().map(|output| output.status.success())
+}
+
+// rule: V1
+#[test]
+fn dpkg_orders_random_versions_the_same() {
+    if dpkg(&["--version"]).is_none() {
+        return; // Not a Debian machine: the vectors must do.
+    }
+    let mut runner = runner();
+    for _ in 0..250 {
+        let (left, right) = (any_version(), any_version()).new_tree(&mut runner).unwrap().current();
+        let relation = match left.cmp(&right) {
+            std::cmp::Ordering::Less => "lt",
+            std::cmp::Ordering::Equal => "eq",
+            std::cmp::Ordering::Greater => "gt",
+        };
+        assert_eq!(
+            dpkg(&["--compare-versions", left.as_str(), relation, right.as_str()]),
+            Some(true),
+            "{left} {relation} {right}"
+        );
+    }
+}
+
+// rule: V1
+#[test]
+fn dpkg_refuses_the_same_texts() {
+    if dpkg(&["--version"]).is_none() {
+        return;
+    }
+    let texts = "[0-9a:~ _.+-]{0,6}".prop_filter("no option", |text: &String| !text.starts_with('-'));
+    let mut runner = runner();
+    for _ in 0..150 {
+        let text = texts.new_tree(&mut runner).unwrap().current();
+        assert_eq!(
+            dpkg(&["--validate-version", &text]),
+            Some(DebianVersion::parse(&text).is_ok()),
+            "{text:?}"
+        );
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct BudgetVector {
+    max_unavailable: Option<Share>,
+    min_available: Option<Share>,
+    of: usize,
+    is: usize,
+}
+
+// rule: B1
+#[test]
+fn budgets_count_as_the_vectors_say() {
+    for BudgetVector { max_unavailable, min_available, of, is } in vectors("budgets.yaml") {
+        match (max_unavailable, min_available) {
+            (Some(share), None) => {
+                assert_eq!(share.max_unavailable_of(of), is, "maxUnavailable {share} of {of}")
+            }
+            (None, Some(share)) => assert_eq!(share.min_available_of(of), is, "minAvailable {share} of {of}"),
+            (None, None) | (Some(_), Some(_)) => panic!("a vector has one of them"),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct WindowVector {
+    name: String,
+    window: WindowText,
+    from: Timestamp,
+    to: Timestamp,
+    open: Vec<(Timestamp, Timestamp)>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WindowText {
+    schedule: String,
+    time_zone: String,
+    duration: GoDuration,
+    #[serde(default)]
+    offset_days: i32,
+}
+
+fn recurring(schedule: &str, offset_days: i32, zone: &str, duration: SignedDuration) -> When {
+    let (schedule, zone) = (Schedule::parse(schedule).unwrap(), Zone::parse(zone).unwrap());
+    When::Recurring(Recurrence::new(schedule, offset_days, zone, duration).unwrap())
+}
+
+// rule: W3, W4, W5
+#[test]
+fn windows_open_as_the_vectors_say() {
+    for WindowVector { name, window, from, to, open } in vectors("windows.yaml") {
+        let when =
+            recurring(&window.schedule, window.offset_days, &window.time_zone, window.duration.length());
+        let spans: Vec<_> =
+            when.open_spans(from, to).map(|span| (span.start.unwrap(), span.end.unwrap())).collect();
+        assert_eq!(spans, open, "{name}");
+        for (start, end) in open {
+            let span = Some(OpenSpan { start: Some(start), end: Some(end) });
+            let before = start - SignedDuration::from_nanos(1);
+            assert_eq!(when.span_at(start), span, "{name}: open from the start on");
+            assert_eq!(when.span_at(end - SignedDuration::from_nanos(1)), span, "{name}: open up to the end");
+            assert!(!when.is_open(end) && !when.is_open(before), "{name}: closed around it");
+            assert_eq!(when.next_open(before), Some(start), "{name}");
+            assert_ne!(
+                when.next_open(start),
+                Some(start),
+                "{name}: once it is open, the next opening is another"
+            );
+        }
+    }
+}
+
+/// Every start from the local minutes around, one by one, and whether one of them is less than `duration` ago.
+struct Oracle {
+    starts: Vec<Timestamp>,
+    duration: SignedDuration,
+}
+
+impl Oracle {
+    fn new(
+        schedule: &str,
+        offset_days: i32,
+        zone: &str,
+        duration: SignedDuration,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Self {
+        let zone = jiff::tz::TimeZoneDatabase::bundled().get(zone).unwrap();
+        let schedule = Schedule::parse(schedule).unwrap();
+        let week = SignedDuration::from_hours(7 * 24);
+        let (mut local, last) = (zone.to_datetime(from - duration - week), zone.to_datetime(to + week));
+        local = local.date().at(0, 0, 0, 0);
+        let mut starts = Vec::new();
+        while local < last {
+            let date = local.date().checked_sub(jiff::Span::new().days(offset_days)).unwrap();
+            let minute = u16::try_from(i32::from(local.hour()) * 60 + i32::from(local.minute())).unwrap();
+            if schedule.runs_on(date) && schedule.minutes().contains(&minute) {
+                starts.push(zone.to_ambiguous_timestamp(local).compatible().unwrap());
+            }
+            local = local.checked_add(jiff::Span::new().minutes(1)).unwrap();
+        }
+        starts.sort();
+        Self { starts, duration }
+    }
+
+    fn is_open(&self, t: Timestamp) -> bool {
+        let after = self.starts.partition_point(|start| *start <= t);
+        self.starts[..after].iter().any(|start| t < *start + self.duration)
+    }
+}
+
+// rule: W3, W4, W5
+#[test]
+fn windows_open_as_brute_force_finds() {
+    let minute = SignedDuration::from_mins(1);
+    for (schedule, offset_days, zone, minutes, from) in [
+        ("30 2 * * *", 0, "Europe/Berlin", 60, "2027-03-20T00:00:00Z"),
+        ("*/30 * * * *", 0, "Europe/Berlin", 20, "2027-03-20T00:00:00Z"),
+        ("*/30 1-4 * * *", 0, "Europe/Berlin", 30, "2026-10-18T00:00:00Z"),
+        ("0 0 * * *", 0, "Europe/Berlin", 24 * 60, "2026-10-18T00:00:00Z"),
+        ("0 22 * * FRI-SAT", 0, "America/St_Johns", 30 * 60, "2026-10-24T00:00:00Z"),
+        ("15 0 * * SUN#1", -2, "America/Santiago", 150, "2026-08-27T00:00:00Z"),
+        ("0 2 * * *", 1, "Australia/Lord_Howe", 45, "2027-03-28T00:00:00Z"),
+        ("7 */5 29-31 * *", 3, "Africa/Casablanca", 90, "2026-02-10T00:00:00Z"),
+        ("0 */6 * * *", 0, "Pacific/Apia", 200, "2011-12-24T00:00:00Z"),
+        ("* 3 L * *", -1, "Asia/Kathmandu", 1, "2026-02-20T00:00:00Z"),
+        ("0 0 * * *", 0, "Africa/Cairo", 50, "2026-04-20T00:00:00Z"),
+        ("0 12 * * MON", 0, "America/New_York", 3 * 24 * 60, "2026-10-25T00:00:00Z"),
+    ] {
+        let from: Timestamp = from.parse().unwrap();
+        let to = from + SignedDuration::from_hours(15 * 24);
+        let duration = SignedDuration::from_mins(minutes);
+        let when = recurring(schedule, offset_days, zone, duration);
+        let oracle = Oracle::new(schedule, offset_days, zone, duration, from, to);
+        let story = format!("{schedule} +{offset_days} {zone} {minutes}m");
+        let spans: Vec<OpenSpan> = when.open_spans(from, to).collect();
+        assert!(
+            spans.windows(2).all(|pair| pair[0].end.unwrap() < pair[1].start.unwrap()),
+            "{story}: in order, merged"
+        );
+        let (mut t, mut changed) = (from, None);
+        while t < to {
+            let open = oracle.is_open(t);
+            let span = spans.iter().find(|span| span.contains(t)).copied();
+            assert_eq!(span.is_some(), open, "{story} at {t}");
+            // Asking at one instant says the same as listing; at each change, and now and then.
+            if changed != Some(open) || t.as_second() % (13 * 3600) == 0 {
+                assert_eq!(when.span_at(t), span, "{story} at {t}");
+                let until = span.map(|span| WindowState::Open { until: span.end });
+                assert_eq!(when.state_at(t), until.unwrap_or(WindowState::Closed), "{story} at {t}");
+                let next = spans.iter().filter_map(|span| span.start).find(|start| *start > t);
+                assert!(next.is_none() || when.next_open(t) == next, "{story} at {t}");
+            }
+            changed = Some(open);
+            t += minute;
+        }
+    }
+}
+
+// rule: W8
+#[test]
+fn the_rarest_window_is_found_and_a_window_that_never_opens_is_too() {
+    let next = |schedule: &str, t: &str| {
+        let when = recurring(schedule, 0, "UTC", SignedDuration::from_hours(1));
+        when.next_open(t.parse().unwrap()).map(|t| t.to_string())
+    };
+    assert_eq!(next("0 0 29 2 *", "2096-03-01T00:00:00Z").as_deref(), Some("2104-02-29T00:00:00Z"));
+    assert_eq!(next("0 0 * 2 THU#5", "2080-03-01T00:00:00Z").as_deref(), Some("2120-02-29T00:00:00Z"));
+    assert_eq!(next("0 0 30 2 *", "2026-01-01T00:00:00Z"), None);
+}
+
+// rule: W3
+#[test]
+fn an_always_open_window_has_no_ends_and_a_daily_one_closes_for_the_extra_hour() {
+    let day = SignedDuration::from_hours(24);
+    let t: Timestamp = "2026-06-01T12:00:00Z".parse().unwrap();
+    let always = recurring("0 0 * * *", 0, "UTC", day);
+    assert_eq!(always.span_at(t), Some(OpenSpan { start: None, end: None }));
+    assert_eq!(always.next_open(t), None);
+    let berlin = recurring("0 0 * * *", 0, "Europe/Berlin", day).span_at(t).unwrap();
+    assert_eq!(berlin.start.unwrap().to_string(), "2025-10-26T23:00:00Z");
+    assert_eq!(berlin.end.unwrap().to_string(), "2026-10-25T22:00:00Z");
+    let daily = recurring("0 0 * * *", 0, "Europe/Berlin", day);
+    assert_eq!(daily.state_at(t), WindowState::Open { until: berlin.end });
+    assert_eq!(daily.next_open(t).unwrap().to_string(), "2026-10-25T23:00:00Z");
+    assert_eq!(always.state_at(t), WindowState::Open { until: None });
+    let minutely = recurring("* * * * *", 0, "Europe/Berlin", SignedDuration::from_mins(1));
+    // In the repeated hour of autumn each minute comes once, the first time (rule W4): the second time is closed.
+    assert_eq!(minutely.span_at(t).unwrap().end.unwrap().to_string(), "2026-10-25T01:00:00Z");
+}
+
+// rule: W1, W2, W3
+#[test]
+fn a_closed_machine_is_told_the_first_minute_at_which_its_steps_may_start() {
+    let minutes = SignedDuration::from_mins;
+    let windows = [
+        ("evening", recurring("0 20 * * *", 0, "Europe/Berlin", minutes(180)), 30),
+        ("late", recurring("0 22 * * SAT-SUN", 0, "America/New_York", minutes(300)), 0),
+        ("often", recurring("5 */4 * * MON", 0, "UTC", minutes(25)), 5),
+        ("freeze", recurring("30 20 * * TUE-SAT", 0, "Europe/Berlin", minutes(100)), 0),
+        ("dawn", recurring("0 3-9/2 * * *", 0, "UTC", minutes(50)), 0),
+    ];
+    let guards: Vec<Guard<'_>> = windows
+        .iter()
+        .map(|(name, when, cutoff)| Guard { name, when: Some(when), cutoff: minutes(*cutoff) })
+        .collect();
+    let (allows, denies) = guards.split_at(3);
+    let from: Timestamp = "2026-10-22T00:00:00Z".parse().unwrap();
+    for estimate in [10, 45, 100] {
+        let (mut promised, mut open) = (None, 0);
+        for t in (0..6 * 24 * 60).map(|minute| from + minutes(minute)) {
+            match openness(allows, denies, WindowsPolicy::Required, t, minutes(estimate)) {
+                Openness::Open { until, starts_until, .. } => {
+                    assert!(
+                        promised.is_none_or(|promised| promised <= t),
+                        "{t} was promised only for {promised:?}"
+                    );
+                    assert!(starts_until.unwrap() >= t && until.unwrap() > t, "{t}");
+                    assert!(denies.iter().all(|deny| !deny.when.unwrap().is_open(t)), "{t} is frozen");
+                    (promised, open) = (None, open + 1);
+                }
+                Openness::Closed { until, .. } => {
+                    assert!(
+                        until.unwrap() > t && promised.is_none_or(|promised| Some(promised) == until),
+                        "{t}"
+                    );
+                    promised = until;
+                }
+            }
+        }
+        assert!(open > 100, "{estimate}: {open} minutes");
+    }
+}
