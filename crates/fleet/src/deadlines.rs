@@ -1,0 +1,168 @@
+//! What becomes of activities that don't move: adoption, cancel, deadlines (rules A3, A4, A5, A9).
+
+use jiff::SignedDuration;
+use muster_model::{Activity, Instant, OutcomeReason, Phase, Presence, StepAction};
+
+use crate::State;
+use crate::input::{Effect, Key};
+
+/// An activity that no gateway delivered in that time is taken back (rule A4).
+const UNDELIVERED: SignedDuration = SignedDuration::from_mins(2);
+
+/// How long after its deadline we wait for the agent's own word, which may be under way.
+const GRACE: SignedDuration = SignedDuration::from_mins(2);
+
+/// How long a write about an activity may stay unseen before it is made again; it is conditional, so twice is harmless.
+pub(crate) const ASKED: SignedDuration = SignedDuration::from_secs(30);
+
+/// Adopts, cancels and ends what needs it.
+pub(crate) fn effects(
+    state: &mut State,
+    now: Instant,
+    cancels: &std::collections::BTreeMap<muster_model::ActivityName, OutcomeReason>,
+) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    let mut wake = Vec::new();
+    let epoch = state.world.epoch;
+    for (name, activity) in &state.world.activities {
+        if activity.phase.is_finished() || state.reserved.contains(name) {
+            continue;
+        }
+        let key = Key::Activity(name.clone());
+        if let Some((_, _, since)) = state.asked.get(name)
+            && now < *since + ASKED
+        {
+            wake.push(*since + ASKED);
+            continue;
+        }
+        if !state.may_write(&key, now) {
+            continue;
+        }
+        let late = activity.epoch < epoch && !state.inherited.contains(name);
+        let wish = match activity.phase {
+            Phase::Pending if activity.cancel => Some(OutcomeReason::CancelRequested),
+            // A leader that was paused wrote it after we had counted the places: nobody answers for it (rule A3).
+            Phase::Pending if late => Some(OutcomeReason::NotAdopted),
+            _ => cancels.get(name).copied(),
+        };
+        let effect = match wish {
+            Some(outcome) => cancel(activity, outcome),
+            None => match overdue(state, activity, now) {
+                Overdue::Ended(phase, outcome, message) => Some(Effect::EndActivity {
+                    name: name.clone(),
+                    seen: activity.phase,
+                    phase,
+                    outcome,
+                    message,
+                }),
+                Overdue::At(at) => {
+                    wake.push(at);
+                    let inherited = activity.epoch != epoch && state.inherited.contains(name);
+                    (activity.phase == Phase::Pending && inherited)
+                        .then(|| Effect::AdoptActivity { name: name.clone(), epoch })
+                }
+            },
+        };
+        effects.extend(effect);
+    }
+    for effect in &effects {
+        if let (Some(Key::Activity(name)), cancel) =
+            (effect.key(), matches!(effect, Effect::AskCancel { .. }))
+        {
+            let seen = state.world.activities[&name].phase;
+            state.asked.insert(name, (seen, cancel, now));
+            wake.push(now + ASKED);
+        }
+    }
+    for at in wake {
+        state.wake_at(at);
+    }
+    effects
+}
+
+fn cancel(activity: &Activity, outcome: OutcomeReason) -> Option<Effect> {
+    let name = activity.spec.name.clone();
+    match activity.phase {
+        Phase::Pending => Some(Effect::EndActivity {
+            name,
+            seen: Phase::Pending,
+            phase: Phase::Canceled,
+            outcome,
+            message: "canceled before it was delivered".to_owned(),
+        }),
+        Phase::Delivered | Phase::Running if !activity.cancel => Some(Effect::AskCancel { name, outcome }),
+        _ => None,
+    }
+}
+
+enum Overdue {
+    Ended(Phase, OutcomeReason, String),
+    At(Instant),
+}
+
+fn overdue(state: &State, activity: &Activity, now: Instant) -> Overdue {
+    match activity.phase {
+        Phase::Pending => {
+            let at = activity.created + UNDELIVERED;
+            if at > now {
+                return Overdue::At(at);
+            }
+            Overdue::Ended(
+                Phase::Expired,
+                OutcomeReason::Undelivered,
+                "no gateway could deliver it within two minutes".to_owned(),
+            )
+        }
+        Phase::Delivered => {
+            let at = activity.spec.expiry + GRACE;
+            if at > now {
+                return Overdue::At(at);
+            }
+            Overdue::Ended(
+                Phase::Expired,
+                OutcomeReason::NotBegun,
+                "the agent did not begin it before it expired".to_owned(),
+            )
+        }
+        Phase::Running | Phase::Verifying => running(state, activity, now),
+        Phase::Succeeded
+        | Phase::Failed
+        | Phase::Refused
+        | Phase::Interrupted
+        | Phase::Canceled
+        | Phase::Expired => Overdue::At(Instant::MAX),
+    }
+}
+
+fn running(state: &State, activity: &Activity, now: Instant) -> Overdue {
+    let begun = activity.steps.len();
+    let last = activity.steps.last();
+    let since = last
+        .and_then(|step| step.completed.or(step.started))
+        .or(activity.delivered)
+        .unwrap_or(activity.created);
+    let step = begun.checked_sub(1).and_then(|at| activity.spec.steps.get(at));
+    let settle = SignedDuration::from_secs(i64::from(activity.spec.health.settle_seconds));
+    let timeout = match step {
+        Some(step) if activity.phase == Phase::Running => step.timeout,
+        // Verifying: as long as the units must be well, and as long again for them to come up.
+        _ => settle * 2 + SignedDuration::from_mins(10),
+    };
+    let at = since + timeout + GRACE;
+    if at > now {
+        return Overdue::At(at);
+    }
+    let silent = state
+        .world
+        .machines
+        .get(&activity.spec.name.machine)
+        .is_none_or(|machine| !matches!(machine.presence, Presence::Present));
+    let reboot = step.is_some_and(|step| matches!(step.action, StepAction::Reboot { .. }));
+    let minutes = timeout.as_mins();
+    if silent && (reboot || activity.phase == Phase::Verifying) {
+        let message = format!("the machine has not been heard for more than {minutes} min after its reboot");
+        return Overdue::Ended(Phase::Failed, OutcomeReason::Unreachable, message);
+    }
+    let what = step.map_or("its check", |step| step.action.type_name());
+    Overdue::Ended(Phase::Failed, OutcomeReason::TimedOut, format!("{what} took more than {minutes} min"))
+}

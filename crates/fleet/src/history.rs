@@ -1,0 +1,171 @@
+//! What goes: old activities (rule A10), rollouts of baselines that are gone, inventories and proposals that nothing
+//! refers to (design §8).
+
+use std::collections::BTreeSet;
+
+use jiff::SignedDuration;
+use muster_model::{Activity, Instant, MachineName, Phase, StepAction};
+
+use crate::State;
+use crate::deadlines::ASKED;
+use crate::input::{Effect, Garbage};
+
+/// Failures that are kept whatever the limits: the four attempts of rule A6 judge the next one.
+const FAILURES_KEPT: usize = 4;
+
+/// How long something must have been unreferenced before it is marked: a machine that comes back after a day's
+/// maintenance finds its inventory.
+const UNREFERENCED: SignedDuration = SignedDuration::from_hours(24);
+
+/// How long between mark and deletion, so that a gateway that is about to refer to it sees the mark.
+const MARKED: SignedDuration = SignedDuration::from_mins(10);
+
+/// The time to the next batch of deletions, if nothing wakes us before.
+const NEXT_BATCH: SignedDuration = SignedDuration::from_secs(1);
+
+/// Whatever the limit, so many finished ones are kept while they are fresh: rule A2 counts refusals in a row.
+const JUDGED: usize = 4;
+
+/// Reboots are counted over so long (rule K4).
+const DAY: SignedDuration = SignedDuration::from_hours(24);
+
+/// Deletions of one pass, so that a large change of the limit does not flood the API.
+const DELETIONS_AT_ONCE: usize = 200;
+
+/// What is to be deleted or marked now.
+pub(crate) fn effects(state: &mut State, now: Instant) -> Vec<Effect> {
+    state.deleting.retain(|_, since| *since + ASKED > now);
+    let mut effects = activities(state, now);
+    effects.extend(rollouts(state));
+    effects.extend(garbage(state, now));
+    effects.retain(|effect| {
+        effect.key().is_none_or(|key| state.may_write(&key, now) && !state.deleting.contains_key(&key))
+    });
+    if effects.len() > DELETIONS_AT_ONCE {
+        effects.truncate(DELETIONS_AT_ONCE);
+        state.wake_at(now + NEXT_BATCH);
+    }
+    for effect in &effects {
+        match (effect, effect.key()) {
+            // Once is enough until a watch shows it; a write that failed makes it due again.
+            (Effect::Mark { garbage, .. }, _) => drop(state.unreferenced.insert(garbage.clone(), now)),
+            (_, Some(key)) => drop(state.deleting.insert(key, now)),
+            (_, None) => {}
+        }
+    }
+    if let Some(since) = state.deleting.values().min().copied() {
+        state.wake_at(since + ASKED);
+    }
+    effects
+}
+
+fn activities(state: &mut State, now: Instant) -> Vec<Effect> {
+    let limit = state.world.policy.history_limit as usize;
+    let ttl = state.world.policy.ttl;
+    let mut effects = Vec::new();
+    let mut next: Option<Instant> = None;
+    let machines: BTreeSet<MachineName> =
+        state.world.activities.keys().map(|name| name.machine.clone()).collect();
+    for machine in &machines {
+        // Of a machine that is gone nothing is judged any more.
+        let there = state.world.machines.contains_key(machine);
+        let mut finished = 0;
+        let mut failures = 0;
+        for (age, activity) in state.world.activities_of(machine).rev().enumerate() {
+            if !activity.phase.is_finished() {
+                continue;
+            }
+            finished += 1;
+            failures += usize::from(activity.phase == Phase::Failed);
+            let failure = activity.phase == Phase::Failed && failures <= FAILURES_KEPT;
+            let reboot = is_reboot(activity) && ended(activity) + DAY > now;
+            if there && (age == 0 || failure || reboot) {
+                continue;
+            }
+            let end = ended(activity) + ttl;
+            if finished > limit.max(JUDGED) || end <= now {
+                effects.push(Effect::DeleteActivity { name: activity.spec.name.clone() });
+            } else {
+                next = Some(next.map_or(end, |next| next.min(end)));
+            }
+        }
+    }
+    if let Some(next) = next {
+        state.wake_at(next);
+    }
+    effects
+}
+
+fn is_reboot(activity: &Activity) -> bool {
+    let mut steps = activity.spec.steps.iter().zip(&activity.steps);
+    steps.any(|(step, status)| matches!(step.action, StepAction::Reboot { .. }) && status.started.is_some())
+}
+
+fn ended(activity: &Activity) -> Instant {
+    activity.finished.unwrap_or(activity.created)
+}
+
+fn rollouts(state: &State) -> Vec<Effect> {
+    let gone = |baseline: &&muster_model::BaselineRef| match baseline.kind {
+        muster_model::BaselineKind::PackageBaseline => {
+            !state.world.package_baselines.contains_key(&baseline.name)
+        }
+        muster_model::BaselineKind::KernelBaseline => {
+            !state.world.kernel_baselines.contains_key(&baseline.name)
+        }
+    };
+    state
+        .world
+        .rollouts
+        .keys()
+        .filter(gone)
+        // What cannot be read at the moment is still there, and so are its bars (rule O3).
+        .filter(|baseline| !state.world.unreadable.contains_key(baseline.to_string().as_str()))
+        .map(|baseline| Effect::DeleteRollout { baseline: baseline.clone() })
+        .collect()
+}
+
+fn garbage(state: &mut State, now: Instant) -> Vec<Effect> {
+    let used = referenced(state);
+    let all: BTreeSet<Garbage> = state
+        .world
+        .inventories
+        .keys()
+        .map(|digest| Garbage::Inventory(digest.clone()))
+        .chain(state.world.proposals.keys().map(|key| Garbage::Proposal(key.clone())))
+        .collect();
+    state.unreferenced.retain(|garbage, _| all.contains(garbage) && !used.contains(garbage));
+    let mut effects = Vec::new();
+    for garbage in all.difference(&used) {
+        let since = *state.unreferenced.entry(garbage.clone()).or_insert(now);
+        let due = match state.marked.get(garbage) {
+            Some(marked) => *marked + MARKED,
+            None => since + UNREFERENCED,
+        };
+        if due > now {
+            state.wake_at(due);
+        } else if state.marked.contains_key(garbage) {
+            effects.push(Effect::Collect { garbage: garbage.clone() });
+        } else {
+            effects.push(Effect::Mark { garbage: garbage.clone(), since: now });
+        }
+    }
+    effects
+}
+
+fn referenced(state: &State) -> BTreeSet<Garbage> {
+    let mut used = BTreeSet::new();
+    for (name, machine) in &state.world.machines {
+        let Some(reported) = &machine.reported else { continue };
+        let inventory = reported.report.inventory.clone();
+        if let Some(decision) = state.machines.get(name) {
+            let wanted = decision.wanted_digest.clone();
+            used.insert(Garbage::Proposal(muster_model::ProposalKey {
+                inventory: inventory.clone(),
+                wanted,
+            }));
+        }
+        used.insert(Garbage::Inventory(inventory));
+    }
+    used
+}

@@ -1,0 +1,424 @@
+//! One pass: bring presence up to date, plan, and turn the answer into effects.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use muster_model::{
+    Activity, ActivityName, ActivitySpec, Instant, Machine, MachinePlan, Phase, Plan, Presence, StepAction,
+    Uid, Unknown, Verdict,
+};
+
+use crate::input::{Effect, Key, Note, NoteKind};
+use crate::record::{Decision, TOTALS_EVERY, highest_number};
+use crate::{State, deadlines, history, presence, revision};
+
+/// Activities created in one pass, so that a huge fleet's first pass is not one burst; the rest follows at once.
+const STARTS_AT_ONCE: usize = 500;
+
+/// After so many refusals in a row to create an activity people are told, once.
+const REFUSALS_TOLD: u32 = 3;
+
+/// How long after its end a wait between writes is remembered, since the next one is longer.
+const FORGET_BACKOFF: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
+
+/// How long a note's text may be: an event note holds 1,024 bytes.
+const NOTE_LIMIT: usize = 1000;
+
+/// Decides and says what to write. Nothing is written before an epoch is known: the controller does not lead yet.
+pub(crate) fn pass(state: &mut State, now: Instant) -> Vec<Effect> {
+    state.world.now = now;
+    let only_to_look = !state.dirty
+        && state.next.is_none_or(|next| next > now)
+        && (state.presence_dirty || state.next_look.is_some_and(|next| next <= now));
+    presence::refresh(state, now);
+    // A gateway renewed its Lease, say: nothing that a decision is made from has changed (promise P6).
+    if state.world.epoch == 0 || (only_to_look && !state.dirty) {
+        return Vec::new();
+    }
+    state.dirty = false;
+    state.next = None;
+    inherit(state);
+    note_numbers(state);
+    state.world.applying = revision::is_applying(state);
+    let plan = muster_planner::plan(&state.world);
+    if let Some(next) = plan.next {
+        state.wake_at(next);
+    }
+    let mut effects = tell_ends(state);
+    effects.extend(deadlines::effects(state, now, &plan.cancels));
+    effects.extend(records(state, &plan, now));
+    effects.extend(starts(state, &plan, now));
+    effects.extend(totals(state, plan, now));
+    effects.extend(history::effects(state, now));
+    presence::refresh(state, now);
+    state.backoff.retain(|_, (_, until)| *until + FORGET_BACKOFF > now);
+    let due: Vec<Instant> =
+        state.backoff.values().map(|(_, until)| *until).filter(|until| *until > now).collect();
+    for until in due {
+        state.wake_at(until);
+    }
+    state.begun = true;
+    effects
+}
+
+/// What waits as our epoch begins is ours to adopt: it was counted from the first plan on (rule A3).
+fn inherit(state: &mut State) {
+    if !std::mem::take(&mut state.inherit) {
+        return;
+    }
+    let epoch = state.world.epoch;
+    let waits = |activity: &Activity| activity.phase == Phase::Pending && activity.epoch != epoch;
+    let all = state.world.activities.iter().filter(|(_, activity)| waits(activity));
+    state.inherited = all.map(|(name, _)| name.clone()).collect();
+}
+
+/// Numbers are never used twice, whatever the record says (rule A1).
+fn note_numbers(state: &mut State) {
+    let world = &mut state.world;
+    for (name, machine) in &mut world.machines {
+        let from = ActivityName { machine: name.clone(), number: 0 };
+        let to = ActivityName { machine: name.clone(), number: u64::MAX };
+        let last = world.activities.range(from..=to).next_back().map(|(name, _)| name.number);
+        let highest = highest_number(machine, last.into_iter());
+        if highest != machine.last_number {
+            Arc::make_mut(machine).last_number = highest;
+        }
+    }
+}
+
+/// Creates what the plan starts: the reservation counts from here on, before any watch shows it (rule A3).
+fn starts(state: &mut State, plan: &Plan, now: Instant) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    let epoch = state.world.epoch;
+    for (name, decided) in &plan.machines {
+        let Verdict::Start(spec) = &decided.verdict else { continue };
+        if effects.len() >= STARTS_AT_ONCE * 2 {
+            state.dirty = true;
+            break;
+        }
+        let key = Key::Activity(spec.name.clone());
+        if !state.may_write(&key, now) {
+            let refused = state.backoff.get(&key).is_some_and(|(times, _)| *times >= REFUSALS_TOLD);
+            if refused && state.complained.insert(spec.name.clone()) {
+                effects.push(Effect::Tell(Note {
+                    machine: name.clone(),
+                    activity: Some(spec.name.clone()),
+                    kind: NoteKind::Warning,
+                    reason: "CreationRefused",
+                    text: cut(format!(
+                        "{} cannot be created and is tried again; the controller's log says why: {}",
+                        spec.name,
+                        summary(spec)
+                    )),
+                }));
+            }
+            continue;
+        }
+        // A hold is on record before it is set (rule V6, style 10): the start comes once the record shows.
+        let recorded = state.world.machines.get(name).map(|machine| &machine.holds);
+        if recorded.is_none_or(|recorded| !holds_set(spec).all(|hold| recorded.contains(hold))) {
+            continue;
+        }
+        state.dirty = true;
+        let spec = Arc::new(ActivitySpec::clone(spec));
+        state.world.activities.insert(spec.name.clone(), Arc::new(reservation(&spec, epoch, now)));
+        state.reserved.insert(spec.name.clone());
+        effects.push(Effect::CreateActivity { spec: spec.clone(), epoch });
+        effects.push(Effect::Tell(Note {
+            machine: name.clone(),
+            activity: Some(spec.name.clone()),
+            kind: NoteKind::Normal,
+            reason: "ActivityCreated",
+            text: cut(format!("{}: {}", spec.name, summary(&spec))),
+        }));
+    }
+    effects
+}
+
+fn holds_set(spec: &ActivitySpec) -> impl Iterator<Item = &muster_model::PackageKey> {
+    spec.steps.iter().flat_map(|step| match &step.action {
+        StepAction::HoldPackages { hold, .. } => hold.iter().collect::<Vec<_>>(),
+        StepAction::InstallPackages(_)
+        | StepAction::RemovePackages(_)
+        | StepAction::RepairPackages
+        | StepAction::Reboot { .. } => Vec::new(),
+    })
+}
+
+fn reservation(spec: &Arc<ActivitySpec>, epoch: u64, now: Instant) -> Activity {
+    Activity {
+        spec: ActivitySpec::clone(spec),
+        uid: Uid::parse("reserved").expect("a constant that is a uid"),
+        created: now,
+        cancel: false,
+        epoch,
+        phase: Phase::Pending,
+        delivered: None,
+        finished: None,
+        outcome: None,
+        message: String::new(),
+        steps: Vec::new(),
+    }
+}
+
+/// One line for people: what the activity does.
+fn summary(spec: &ActivitySpec) -> String {
+    let step = |action: &StepAction| match action {
+        StepAction::InstallPackages(transaction) | StepAction::RemovePackages(transaction) => {
+            let mut words: Vec<String> = transaction
+                .requested
+                .iter()
+                .take(5)
+                .map(|change| match &change.to {
+                    Some(to) => format!("{} {to}", change.package.name),
+                    None => format!("{} removed", change.package.name),
+                })
+                .collect();
+            let more = transaction.requested.len().saturating_sub(5) + transaction.dependencies.len();
+            if more > 0 {
+                words.push(format!("{more} more"));
+            }
+            words.join(", ")
+        }
+        StepAction::HoldPackages { hold, unhold } => {
+            format!("{} holds set, {} lifted", hold.len(), unhold.len())
+        }
+        StepAction::RepairPackages => "dpkg --configure -a".to_owned(),
+        StepAction::Reboot { kernel: Some(kernel) } => format!("reboot into {kernel}"),
+        StepAction::Reboot { kernel: None } => "reboot".to_owned(),
+    };
+    spec.steps.iter().map(|one| step(&one.action)).collect::<Vec<_>>().join("; ")
+}
+
+/// Tells people of ends, once.
+fn tell_ends(state: &mut State) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    for (name, activity) in &state.world.activities {
+        if !activity.phase.is_finished() || state.told.contains(name) {
+            continue;
+        }
+        state.told.insert(name.clone());
+        let good = activity.phase == Phase::Succeeded;
+        let why = activity.outcome.map_or_else(String::new, |outcome| format!(" ({})", outcome.as_str()));
+        let text = match (good, activity.message.is_empty()) {
+            (true, _) => format!("{name}: {}", summary(&activity.spec)),
+            (false, true) => format!("{name}{why}"),
+            (false, false) => format!("{name}{why}: {}", activity.message),
+        };
+        effects.push(Effect::Tell(Note {
+            machine: name.machine.clone(),
+            activity: Some(name.clone()),
+            kind: if good { NoteKind::Normal } else { NoteKind::Warning },
+            reason: ended_reason(activity.phase),
+            text: cut(text),
+        }));
+    }
+    effects
+}
+
+fn ended_reason(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Succeeded => "ActivitySucceeded",
+        Phase::Failed => "ActivityFailed",
+        Phase::Refused => "ActivityRefused",
+        Phase::Interrupted => "ActivityInterrupted",
+        Phase::Canceled => "ActivityCanceled",
+        Phase::Expired => "ActivityExpired",
+        Phase::Pending | Phase::Delivered | Phase::Running | Phase::Verifying => "ActivityUnfinished",
+    }
+}
+
+fn cut(mut text: String) -> String {
+    if text.len() > NOTE_LIMIT {
+        let mut at = NOTE_LIMIT - '…'.len_utf8();
+        while !text.is_char_boundary(at) {
+            at -= 1;
+        }
+        text.truncate(at);
+        text.push('…');
+    }
+    text
+}
+
+/// Records each decision that differs from the last one.
+fn records(state: &mut State, plan: &Plan, now: Instant) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    let unfinished: BTreeMap<_, _> = state
+        .world
+        .activities
+        .iter()
+        .filter(|(_, activity)| !activity.phase.is_finished())
+        .map(|(name, _)| (name.machine.clone(), name.clone()))
+        .collect();
+    let mut new = Vec::new();
+    for (name, decided) in &plan.machines {
+        let Some(machine) = state.world.machines.get(name) else { continue };
+        let old = state.machines.get(name);
+        let start = matches!(decided.verdict, Verdict::Start(_));
+        // What starts is recorded once it has: the next pass says `Active`. But its holds are recorded before.
+        let plan = match (start, old) {
+            (true, Some(old)) if old.holds.is_superset(&decided.holds) => continue,
+            (true, Some(old)) => old.plan.clone(),
+            _ => decided.clone(),
+        };
+        if start && old.is_none() && decided.holds.is_empty() {
+            continue;
+        }
+        let decision = decision(state, machine, plan, decided, unfinished.get(name).cloned(), now);
+        let key = Key::Machine(name.clone());
+        if (!old.is_some_and(|old| old.records_like(&decision)) || state.unrecorded.contains(&key))
+            && state.may_write(&key, now)
+        {
+            new.push((name.clone(), decision));
+        }
+    }
+    for (name, decision) in new {
+        effects.extend(tell_verdict(state, &name, &decision));
+        effects.push(Effect::RecordMachine { name: name.clone(), decision: Box::new(decision.clone()) });
+        state.unrecorded.remove(&Key::Machine(name.clone()));
+        state.machines.insert(name, decision);
+    }
+    effects
+}
+
+fn decision(
+    state: &State,
+    machine: &Machine,
+    plan: Arc<MachinePlan>,
+    decided: &MachinePlan,
+    current_activity: Option<ActivityName>,
+    now: Instant,
+) -> Decision {
+    let known =
+        state.machines.get(&machine.name).and_then(|old| old.first_converged).or(machine.first_converged);
+    let converged = matches!(plan.verdict, Verdict::Converged);
+    // A hold leaves the record only when the machine shows that it is gone (style 10).
+    let still_held = machine.holds.iter().filter(|hold| is_held(state, machine, hold)).cloned();
+    let reporting = matches!(machine.presence, Presence::Present)
+        || !matches!(
+            plan.verdict,
+            Verdict::Unknown(Unknown::NeverReported | Unknown::Stale { .. } | Unknown::Absent { .. })
+        ) && machine.reported.is_some();
+    Decision {
+        wanted_digest: decided.wanted.digest(),
+        current_activity,
+        highest_number: machine.last_number,
+        holds: decided.holds.iter().cloned().chain(still_held).collect(),
+        first_converged: known.or_else(|| converged.then_some(now)),
+        revision: state.world.revision.clone(),
+        reporting,
+        healthy: is_healthy(state, machine),
+        plan,
+    }
+}
+
+fn is_held(state: &State, machine: &Machine, package: &muster_model::PackageKey) -> bool {
+    let inventory = machine
+        .reported
+        .as_ref()
+        .and_then(|reported| state.world.inventories.get(&reported.report.inventory));
+    inventory.is_none_or(|inventory| {
+        inventory
+            .package(package)
+            .and_then(|package| package.installed.as_ref())
+            .is_some_and(|installed| installed.held)
+    })
+}
+
+fn is_healthy(state: &State, machine: &Machine) -> bool {
+    let Some(reported) = &machine.reported else { return true };
+    let failed = &reported.report.failed_units;
+    failed.is_empty()
+        || !state.world.package_baselines.values().any(|baseline| {
+            !baseline.health.units.is_disjoint(failed)
+                && baseline.common.selector.matches(|key| machine.label(key))
+        })
+}
+
+/// Tells people when a machine becomes blocked, and when it has converged.
+fn tell_verdict(state: &State, name: &muster_model::MachineName, decision: &Decision) -> Option<Effect> {
+    let old = state.machines.get(name);
+    if !state.begun && old.is_none() {
+        return None;
+    }
+    let before = old.map_or("", |old| old.plan.verdict.name());
+    let verdict = &decision.plan.verdict;
+    let (kind, reason) = match verdict {
+        Verdict::Blocked(_) if before != "Blocked" => (NoteKind::Warning, "Blocked"),
+        Verdict::Converged if before != "Converged" => (NoteKind::Normal, "Converged"),
+        _ => return None,
+    };
+    let text = cut(format!("{} (rule {})", verdict.message(), verdict.rule()));
+    Some(Effect::Tell(Note { machine: name.clone(), activity: None, kind, reason, text }))
+}
+
+/// Records totals that changed, for each object at most once a second.
+fn totals(state: &mut State, plan: Plan, now: Instant) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    let mut wake: Option<Instant> = None;
+    let mut due = |last: Option<Instant>| {
+        let at = last.map_or(now, |last| last + TOTALS_EVERY);
+        if at > now {
+            wake = Some(wake.map_or(at, |wake| wake.min(at)));
+        }
+        at <= now
+    };
+    for (baseline, summary) in plan.baselines {
+        let last = state.baselines.get(&baseline);
+        let key = Key::Baseline(baseline.clone());
+        let same = last.is_some_and(|(old, _)| *old == summary) && !state.unrecorded.contains(&key);
+        if same || !state.may_write(&key, now) {
+            continue;
+        }
+        if due(last.map(|(_, at)| *at)) {
+            state.unrecorded.remove(&key);
+            state.baselines.insert(baseline.clone(), (summary.clone(), now));
+            effects.push(Effect::RecordBaseline { baseline, summary: Box::new(summary) });
+        }
+    }
+    for (name, summary) in plan.windows {
+        let key = Key::Window(name.clone());
+        let changed = state.windows.get(&name) != Some(&summary) || state.unrecorded.contains(&key);
+        if changed && state.may_write(&key, now) {
+            state.unrecorded.remove(&key);
+            state.windows.insert(name.clone(), summary.clone());
+            effects.push(Effect::RecordWindow { name, summary });
+        }
+    }
+    for (name, summary) in plan.budgets {
+        let last = state.budgets.get(&name);
+        let key = Key::Budget(name.clone());
+        let same = last.is_some_and(|(old, _)| *old == summary) && !state.unrecorded.contains(&key);
+        if same || !state.may_write(&key, now) {
+            continue;
+        }
+        if due(last.map(|(_, at)| *at)) {
+            state.unrecorded.remove(&key);
+            state.budgets.insert(name.clone(), (summary.clone(), now));
+            effects.push(Effect::RecordBudget { name, summary });
+        }
+    }
+    for (baseline, rollout) in plan.rollouts {
+        let last = state.rollouts.get(&baseline);
+        let key = Key::Rollout(baseline.clone());
+        let same = last.is_some_and(|(old, _)| *old == rollout) && !state.unrecorded.contains(&key);
+        if same || !state.may_write(&key, now) {
+            continue;
+        }
+        // Barring is a decision, not a total: it is on record at once (rule O3).
+        let barred = |rollout: &muster_model::Rollout| {
+            rollout.items.values().filter(|item| item.barred.is_some()).count()
+        };
+        let decided = last.is_none_or(|(old, _)| barred(old) != barred(&rollout));
+        if decided || due(last.map(|(_, at)| *at)) {
+            state.unrecorded.remove(&key);
+            state.rollouts.insert(baseline.clone(), (rollout.clone(), now));
+            state.world.rollouts.insert(baseline.clone(), Arc::new(rollout.clone()));
+            effects.push(Effect::RecordRollout { baseline, rollout });
+        }
+    }
+    if let Some(wake) = wake {
+        state.wake_at(wake);
+    }
+    effects
+}

@@ -1,0 +1,126 @@
+//! Who is heard: from what the gateways publish (design §8, rules B2, M1).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use muster_model::{Instant, Machine, MachineName, Presence};
+
+use crate::State;
+
+/// A machine's first report is on record before its gateway publishes that it hears it: seconds later, as a rule.
+const FIRST_WORDS: SignedDuration = SignedDuration::from_mins(2);
+
+/// Brings every machine's presence up to date and notes when it may change by itself.
+pub(crate) fn refresh(state: &mut State, now: Instant) {
+    let due = state.next_look.is_some_and(|next| next <= now) || state.gateway_up_since.is_none();
+    let mut first_words: Option<Instant> = None;
+    if state.presence_dirty || due {
+        note_gateways(state, now);
+        let heard = heard(state, now);
+        let up_since = state.gateway_up_since;
+        for machine in state.world.machines.values_mut() {
+            let last_heard = match heard.get(&machine.name) {
+                Some(Heard::Now) => None,
+                Some(Heard::Until(last_heard)) => Some(*last_heard),
+                None => match unheard(machine, now) {
+                    Unheard::Since(last_heard) => Some(last_heard),
+                    Unheard::Yet(until) => {
+                        first_words = first_words.into_iter().chain(until).min();
+                        if machine.presence != Presence::Never {
+                            Arc::make_mut(machine).presence = Presence::Never;
+                            state.dirty = true;
+                        }
+                        continue;
+                    }
+                },
+            };
+            let presence = match last_heard {
+                None => Presence::Present,
+                Some(last_heard) => {
+                    // With no gateway up nobody could hear it: that time does not count (rule B2).
+                    let counted_from = up_since.map_or(now, |since| since.max(last_heard));
+                    Presence::Silent { last_heard, counted_from }
+                }
+            };
+            let unchanged = match (machine.presence, presence, up_since) {
+                // While no gateway is up `counted_from` moves with the clock; that alone changes nothing.
+                (Presence::Silent { last_heard: a, .. }, Presence::Silent { last_heard: b, .. }, None) => {
+                    a == b
+                }
+                (before, after, _) => before == after,
+            };
+            state.dirty |= !unchanged;
+            if machine.presence != presence {
+                Arc::make_mut(machine).presence = presence;
+            }
+        }
+        state.presence_dirty = false;
+        state.first_words = first_words;
+    }
+    let ends = state.gateways.values().map(|lease| lease.valid_until);
+    state.next_look = ends.chain(state.first_words).filter(|end| *end > now).min();
+}
+
+/// What is to be made of a machine of which no gateway speaks.
+enum Unheard {
+    /// It is silent: it was heard once, and what a gateway published of it is gone. It may be down.
+    Since(Instant),
+    /// It was never heard, or its first report may still be on the way to its gateway's presence; then until when.
+    Yet(Option<Instant>),
+}
+
+fn unheard(machine: &Machine, now: Instant) -> Unheard {
+    let Some(reported) = &machine.reported else { return Unheard::Yet(None) };
+    match machine.presence {
+        Presence::Present => Unheard::Since(now),
+        Presence::Silent { last_heard, .. } => Unheard::Since(last_heard),
+        Presence::Never => match reported.time + FIRST_WORDS {
+            until if until > now => Unheard::Yet(Some(until)),
+            _ => Unheard::Since(reported.time),
+        },
+    }
+}
+
+/// Notes since when some gateway is up without a break.
+fn note_gateways(state: &mut State, now: Instant) {
+    let up =
+        state.gateways.values().filter(|lease| lease.valid_until > now).map(|lease| lease.acquired).min();
+    state.gateway_up_since = match (state.gateway_up_since, up) {
+        (Some(since), Some(_)) => Some(since),
+        (None, Some(acquired)) if !state.begun => Some(acquired),
+        (None, Some(acquired)) => Some(acquired.max(now)),
+        (_, None) => None,
+    };
+}
+
+/// When a machine was heard.
+enum Heard {
+    Now,
+    Until(Instant),
+}
+
+fn heard(state: &State, now: Instant) -> BTreeMap<MachineName, Heard> {
+    let mut all: BTreeMap<MachineName, Heard> = BTreeMap::new();
+    let mut put = |name: &MachineName, new: Heard| match (all.get(name), &new) {
+        (Some(Heard::Now), _) => {}
+        (Some(Heard::Until(old)), Heard::Until(at)) if old >= at => {}
+        _ => drop(all.insert(name.clone(), new)),
+    };
+    for ((gateway, _), shard) in &state.shards {
+        let lease = state.gateways.get(gateway);
+        let up = lease.is_some_and(|lease| lease.valid_until > now);
+        for name in &shard.present {
+            match (up, lease) {
+                (true, _) => put(name, Heard::Now),
+                // The gateway died: what it heard, it heard until it last said so.
+                (false, Some(lease)) => put(name, Heard::Until(lease.renewed)),
+                (false, None) => {}
+            }
+        }
+        for (name, at) in &shard.silent {
+            put(name, Heard::Until(*at));
+        }
+    }
+    all
+}

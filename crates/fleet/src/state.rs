@@ -1,0 +1,348 @@
+//! What fleet knows of one namespace: what watches showed, overlaid with its own writes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use muster_model::{
+    Activity, ActivityName, BaselineCommon, BaselineKind, BaselineRef, BaselineSummary, BudgetSummary,
+    Instant, MachineName, ObjectName, Phase, Presence, Rollout, Snapshot, WindowSummary,
+};
+use smol_str::SmolStr;
+
+use crate::input::{Change, Garbage, GatewayLease, Key, PresenceShard, SourceState, Written};
+use crate::record::Decision;
+
+/// The first wait after a write that failed; it doubles.
+const FIRST_BACKOFF_SECONDS: i64 = 1;
+
+/// The longest wait between attempts at a write.
+const LONGEST_BACKOFF_SECONDS: i64 = 60;
+
+/// One namespace, as seen by the controller that leads it.
+#[derive(Debug, Default)]
+pub struct State {
+    /// What watches showed, and activities that we created whether or not a watch showed them yet.
+    pub(crate) world: Snapshot,
+    /// Activities that we asked to be created and no watch has shown (rule A3: own writes count at once).
+    pub(crate) reserved: BTreeSet<ActivityName>,
+    /// By gateway.
+    pub(crate) gateways: BTreeMap<SmolStr, GatewayLease>,
+    /// By gateway and shard.
+    pub(crate) shards: BTreeMap<(SmolStr, SmolStr), PresenceShard>,
+    /// Since when at least one gateway is up; `None`: none is.
+    pub(crate) gateway_up_since: Option<Instant>,
+    /// Sources: what is in force, and whether another revision is being applied.
+    pub(crate) sources: BTreeMap<SmolStr, SourceState>,
+    /// The revision that the FleetPolicy was applied from.
+    pub(crate) policy_revision: Option<SmolStr>,
+    /// What was last emitted for each object.
+    pub(crate) machines: BTreeMap<MachineName, Decision>,
+    pub(crate) baselines: BTreeMap<BaselineRef, (BaselineSummary, Instant)>,
+    pub(crate) windows: BTreeMap<ObjectName, WindowSummary>,
+    pub(crate) budgets: BTreeMap<ObjectName, (BudgetSummary, Instant)>,
+    pub(crate) rollouts: BTreeMap<BaselineRef, (Rollout, Instant)>,
+    /// Writes about an activity that were emitted and whose effect no watch has shown: not emitted again meanwhile.
+    pub(crate) asked: BTreeMap<ActivityName, (Phase, bool, Instant)>,
+    /// Deletions that were emitted and that no watch has shown.
+    pub(crate) deleting: BTreeMap<Key, Instant>,
+    /// Recorded as last emitted or not: to be emitted again, since a write failed or the object changed under it.
+    pub(crate) unrecorded: BTreeSet<Key>,
+    /// A new epoch has begun: what waits now is inherited, what shows up later is a late write (rule A3).
+    pub(crate) inherit: bool,
+    /// Activities of earlier epochs that were there when ours began.
+    pub(crate) inherited: BTreeSet<ActivityName>,
+    /// Activities whose creation is refused again and again, and people were told.
+    pub(crate) complained: BTreeSet<ActivityName>,
+    /// Writes that failed: how often, and when the next may be made.
+    pub(crate) backoff: BTreeMap<Key, (u32, Instant)>,
+    /// Since when nothing refers to it.
+    pub(crate) unreferenced: BTreeMap<Garbage, Instant>,
+    /// Marked in the API for collection.
+    pub(crate) marked: BTreeMap<Garbage, Instant>,
+    /// Activities whose end was told to people, or was there before we began.
+    pub(crate) told: BTreeSet<ActivityName>,
+    /// Something changed since the last pass.
+    pub(crate) dirty: bool,
+    /// Presence changed since the last pass.
+    pub(crate) presence_dirty: bool,
+    /// Whether there was a pass yet; before, nothing is told to people again.
+    pub(crate) begun: bool,
+    /// When the next pass is due though nothing changes.
+    pub(crate) next: Option<Instant>,
+    /// When presence is to be looked at again; there is nothing to decide unless it changed.
+    pub(crate) next_look: Option<Instant>,
+    /// When the first machine that reported and that no gateway speaks of counts as silent.
+    pub(crate) first_words: Option<Instant>,
+}
+
+impl State {
+    /// A namespace of which nothing is known yet. Observe everything that is there before the first pass.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { dirty: true, presence_dirty: true, inherit: true, ..Self::default() }
+    }
+
+    /// Whether a pass is due: something changed, or it is time.
+    #[must_use]
+    pub fn wants_pass(&self, now: Instant) -> bool {
+        self.dirty || self.presence_dirty || self.next().is_some_and(|next| next <= now)
+    }
+
+    /// When the next pass is due though nothing changes; `None`: never.
+    #[must_use]
+    pub fn next(&self) -> Option<Instant> {
+        self.next.into_iter().chain(self.next_look).min()
+    }
+
+    /// The world as the planner is given it, for `why`, metrics and tests.
+    #[must_use]
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.world
+    }
+
+    /// Takes in what a watch showed.
+    pub(crate) fn observe(&mut self, change: Change) {
+        match change {
+            Change::Gateway(..) | Change::Presence(..) => {}
+            _ => self.dirty = true,
+        }
+        let world = &mut self.world;
+        match change {
+            Change::Machine(mut machine) => {
+                // Made anew under the name, between two lists: what is known of the old one says nothing of it.
+                if world.machines.get(&machine.name).is_some_and(|known| known.uid != machine.uid) {
+                    world.machines.remove(&machine.name);
+                    self.machines.remove(&machine.name);
+                }
+                let known = world.machines.get(&machine.name);
+                machine.presence = known.map_or(Presence::Never, |known| known.presence);
+                self.presence_dirty |= known.is_none();
+                world.machines.insert(machine.name.clone(), Arc::new(*machine));
+            }
+            Change::MachineGone(name) => {
+                world.machines.remove(&name);
+                world.resolved_absences.remove(&name);
+                self.machines.remove(&name);
+            }
+            Change::AbsenceResolved(name, at) => match at {
+                Some(at) => {
+                    world.resolved_absences.insert(name, at);
+                }
+                None => {
+                    world.resolved_absences.remove(&name);
+                }
+            },
+            Change::PackageBaseline(baseline) => {
+                let known = world.package_baselines.get(&baseline.common.name).map(|known| &known.common);
+                if known.is_some_and(|known| is_another(known, &baseline.common)) {
+                    self.unrecorded.insert(Key::Baseline(baseline.reference()));
+                }
+                world.package_baselines.insert(baseline.common.name.clone(), Arc::new(baseline));
+            }
+            Change::KernelBaseline(baseline) => {
+                let known = world.kernel_baselines.get(&baseline.common.name).map(|known| &known.common);
+                if known.is_some_and(|known| is_another(known, &baseline.common)) {
+                    self.unrecorded.insert(Key::Baseline(baseline.reference()));
+                }
+                world.kernel_baselines.insert(baseline.common.name.clone(), Arc::new(baseline));
+            }
+            Change::BaselineGone(baseline) => {
+                match baseline.kind {
+                    BaselineKind::PackageBaseline => drop(world.package_baselines.remove(&baseline.name)),
+                    BaselineKind::KernelBaseline => drop(world.kernel_baselines.remove(&baseline.name)),
+                }
+                self.baselines.remove(&baseline);
+            }
+            Change::Window(window) => {
+                let known = world.windows.get(&window.name);
+                if known
+                    .is_some_and(|known| (&known.uid, known.generation) != (&window.uid, window.generation))
+                {
+                    self.unrecorded.insert(Key::Window(window.name.clone()));
+                }
+                world.windows.insert(window.name.clone(), Arc::new(window));
+            }
+            Change::WindowGone(name) => {
+                world.windows.remove(&name);
+                self.windows.remove(&name);
+            }
+            Change::Budget(budget) => {
+                let known = world.budgets.get(&budget.name);
+                if known
+                    .is_some_and(|known| (&known.uid, known.generation) != (&budget.uid, budget.generation))
+                {
+                    self.unrecorded.insert(Key::Budget(budget.name.clone()));
+                }
+                world.budgets.insert(budget.name.clone(), Arc::new(budget));
+            }
+            Change::BudgetGone(name) => {
+                world.budgets.remove(&name);
+                self.budgets.remove(&name);
+            }
+            Change::Policy(policy) => {
+                let (policy, revision) = policy.unwrap_or_default();
+                world.policy = policy;
+                self.policy_revision = revision;
+            }
+            Change::Unreadable(what, why) => match why {
+                Some(why) => drop(world.unreadable.insert(what, why)),
+                None => drop(world.unreadable.remove(&what)),
+            },
+            Change::Inventory(digest, inventory, marked) => {
+                self.mark_seen(Garbage::Inventory(digest.clone()), marked);
+                self.world.inventories.insert(digest, inventory);
+            }
+            Change::InventoryGone(digest) => {
+                world.inventories.remove(&digest);
+                self.forget(&Garbage::Inventory(digest));
+            }
+            Change::Proposal(key, proposal, marked) => {
+                self.mark_seen(Garbage::Proposal(key.clone()), marked);
+                self.world.proposals.insert(key, proposal);
+            }
+            Change::ProposalGone(key) => {
+                world.proposals.remove(&key);
+                self.forget(&Garbage::Proposal(key));
+            }
+            Change::Rollout(baseline, rollout) => {
+                world.rollouts.insert(baseline, Arc::new(rollout));
+            }
+            Change::RolloutGone(baseline) => {
+                world.rollouts.remove(&baseline);
+                self.rollouts.remove(&baseline);
+                self.deleting.remove(&Key::Rollout(baseline));
+            }
+            Change::Activity(activity) => self.observe_activity(*activity),
+            Change::ActivityGone(name) => {
+                world.activities.remove(&name);
+                self.reserved.remove(&name);
+                self.asked.remove(&name);
+                self.told.remove(&name);
+                self.inherited.remove(&name);
+                self.complained.remove(&name);
+                self.deleting.remove(&Key::Activity(name));
+            }
+            Change::Source(name, state) => {
+                match state {
+                    Some(state) => drop(self.sources.insert(name, state)),
+                    None => drop(self.sources.remove(&name)),
+                }
+                world.revision = self.sources.values().find_map(|source| source.revision.clone());
+            }
+            Change::Gateway(name, lease) => {
+                // A renewal alone changes nothing: whether the lease is valid is looked at when it runs out.
+                let before = match lease {
+                    Some(lease) => self.gateways.insert(name, lease),
+                    None => self.gateways.remove(&name),
+                };
+                let same =
+                    |a: GatewayLease, b: GatewayLease| a.acquired == b.acquired && b.renewed <= a.valid_until;
+                self.presence_dirty |= !matches!((before, lease), (Some(a), Some(b)) if same(a, b));
+            }
+            Change::Presence(gateway, shard, heard) => {
+                match heard {
+                    Some(heard) => drop(self.shards.insert((gateway, shard), heard)),
+                    None => drop(self.shards.remove(&(gateway, shard))),
+                }
+                self.presence_dirty = true;
+            }
+            Change::Epoch(epoch) => {
+                self.inherit |= world.epoch != epoch;
+                world.epoch = epoch;
+            }
+            Change::Unrecorded(key) => drop(self.unrecorded.insert(key)),
+            Change::ClockOff(off) => world.clock_off = off,
+        }
+    }
+
+    fn observe_activity(&mut self, activity: Activity) {
+        let name = activity.spec.name.clone();
+        self.reserved.remove(&name);
+        self.complained.remove(&name);
+        let settled = self
+            .asked
+            .get(&name)
+            .is_some_and(|(seen, cancel, _)| *seen != activity.phase || (*cancel && activity.cancel));
+        if settled {
+            self.asked.remove(&name);
+        }
+        // A stale watch never takes a phase back (rule A2).
+        if self
+            .world
+            .activities
+            .get(&name)
+            .is_some_and(|known| known.uid == activity.uid && known.phase > activity.phase)
+        {
+            return;
+        }
+        if !self.begun && activity.phase.is_finished() {
+            self.told.insert(name.clone());
+        }
+        self.world.activities.insert(name, Arc::new(activity));
+    }
+
+    fn mark_seen(&mut self, garbage: Garbage, marked: Option<Instant>) {
+        match marked {
+            Some(since) => drop(self.marked.insert(garbage, since)),
+            None => drop(self.marked.remove(&garbage)),
+        }
+    }
+
+    fn forget(&mut self, garbage: &Garbage) {
+        self.marked.remove(garbage);
+        self.unreferenced.remove(garbage);
+        self.deleting.remove(&Key::Garbage(garbage.clone()));
+    }
+
+    /// Takes in how a write ended.
+    pub(crate) fn written(&mut self, key: &Key, now: Instant, outcome: Written) {
+        match outcome {
+            Written::Done => {
+                self.backoff.remove(key);
+                return;
+            }
+            // The reservation may exist: it counts until a consistent read shows it, or shows nothing.
+            Written::Unknown => {}
+            Written::Refused => {
+                if let Key::Activity(name) = key
+                    && self.reserved.remove(name)
+                {
+                    self.world.activities.remove(name);
+                }
+            }
+        }
+        self.dirty = true;
+        let (times, until) = self.backoff.entry(key.clone()).or_insert((0, now));
+        let seconds = (FIRST_BACKOFF_SECONDS << (*times).min(10)).min(LONGEST_BACKOFF_SECONDS);
+        *times += 1;
+        *until = now + jiff::SignedDuration::from_secs(seconds);
+        self.deleting.remove(key);
+        match key {
+            Key::Activity(name) => drop(self.asked.remove(name)),
+            Key::Garbage(garbage) => {
+                // The mark was not made: it is due as before.
+                if let Some(since) = self.unreferenced.get_mut(garbage) {
+                    *since = Instant::MIN;
+                }
+            }
+            Key::Machine(_) | Key::Baseline(_) | Key::Window(_) | Key::Budget(_) | Key::Rollout(_) => {
+                self.unrecorded.insert(key.clone());
+            }
+        }
+    }
+
+    /// Whether a write about the object may be made now.
+    pub(crate) fn may_write(&self, key: &Key, now: Instant) -> bool {
+        self.backoff.get(key).is_none_or(|(_, until)| *until <= now)
+    }
+
+    /// Notes that the next pass is due at that instant, at the latest.
+    pub(crate) fn wake_at(&mut self, at: Instant) {
+        self.next = Some(self.next.map_or(at, |next| next.min(at)));
+    }
+}
+
+/// Whether it was edited or made anew: the status that it has is not about it as it is now.
+fn is_another(known: &BaselineCommon, new: &BaselineCommon) -> bool {
+    (&known.uid, known.generation) != (&new.uid, new.generation)
+}

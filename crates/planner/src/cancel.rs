@@ -1,0 +1,127 @@
+//! Which activities that were not begun are no longer wanted, or may no longer begin (rules A5, A9, W1).
+//!
+//! One that waits for a gateway is ended. One that a machine was given may be under way unseen, so it is only asked to
+//! end, and only where somebody closed what was open: a change of mind about its packages is for the next activity.
+
+use std::collections::BTreeMap;
+
+use muster_model::{
+    Activity, ActivityName, Change, OutcomeReason, PackageKey, PackageWish, Phase, Step, StepAction,
+};
+
+use crate::case::Case;
+use crate::machine::{World, may_reboot};
+use crate::target::{choose, is_met};
+
+pub(crate) fn cancels(world: &World<'_>, cases: &[Case<'_>]) -> BTreeMap<ActivityName, OutcomeReason> {
+    let mut cancels = BTreeMap::new();
+    let is_open = |activity: &Activity| activity.phase == Phase::Pending && !activity.cancel;
+    for case in cases {
+        for activity in case.history.newest_first().filter(|activity| !activity.cancel) {
+            let reason = match activity.phase {
+                Phase::Pending => shut(world, case, activity).or_else(|| unwanted(world, case, activity)),
+                Phase::Delivered => shut(world, case, activity),
+                Phase::Running
+                | Phase::Verifying
+                | Phase::Succeeded
+                | Phase::Failed
+                | Phase::Refused
+                | Phase::Interrupted
+                | Phase::Canceled
+                | Phase::Expired => None,
+            };
+            if let Some(reason) = reason {
+                cancels.insert(activity.spec.name.clone(), reason);
+            }
+        }
+    }
+    let machines = &world.snapshot.machines;
+    for (name, activity) in &world.snapshot.activities {
+        if is_open(activity) && !machines.contains_key(&name.machine) {
+            cancels.insert(name.clone(), OutcomeReason::Contradicted);
+        }
+    }
+    cancels
+}
+
+/// Whether somebody closed what was open when it was made: the machine, or its windows.
+fn shut(world: &World<'_>, case: &Case<'_>, activity: &Activity) -> Option<OutcomeReason> {
+    let machine = case.machine;
+    if activity.spec.machine_uid != machine.uid || !machine.admitted || machine.revoked {
+        return Some(OutcomeReason::Contradicted);
+    }
+    if machine.suspend || world.snapshot.policy.suspend {
+        return Some(OutcomeReason::CancelRequested);
+    }
+    // A resource that cannot be read may be a freeze (rule W7).
+    if !world.snapshot.unreadable.is_empty() {
+        return Some(OutcomeReason::WindowClosed);
+    }
+    // What closes by time alone is in its expiry already, and what began before that may finish (rule W6).
+    if world.timer.reached(activity.spec.expiry) {
+        return None;
+    }
+    let is_closed = |step: &Step| {
+        let cover = step.action.cover();
+        let estimate = world.snapshot.policy.estimates.of(cover);
+        world.windows.ask(case.picked.windows, cover, estimate).is_err()
+    };
+    activity.spec.steps.iter().any(is_closed).then_some(OutcomeReason::WindowClosed)
+}
+
+/// Whether it would not be made as it is now.
+fn unwanted(world: &World<'_>, case: &Case<'_>, activity: &Activity) -> Option<OutcomeReason> {
+    let wanted = activity.spec.steps.iter().all(|step| is_wanted(world, case, activity, &step.action));
+    (!wanted).then_some(OutcomeReason::Contradicted)
+}
+
+fn is_wanted(world: &World<'_>, case: &Case<'_>, activity: &Activity, action: &StepAction) -> bool {
+    match action {
+        StepAction::InstallPackages(transaction) | StepAction::RemovePackages(transaction) => {
+            transaction.requested.iter().all(|change| is_target(world, case, change))
+        }
+        StepAction::HoldPackages { hold, unhold } => {
+            let is_held =
+                |key: &PackageKey| case.merged.about(key).is_some_and(|requirement| requirement.hold);
+            let is_changed = |key: &PackageKey| {
+                activity.spec.steps.iter().any(|step| match &step.action {
+                    StepAction::InstallPackages(transaction) | StepAction::RemovePackages(transaction) => {
+                        transaction.requested.iter().any(|change| change.package == *key)
+                    }
+                    StepAction::HoldPackages { .. }
+                    | StepAction::RepairPackages
+                    | StepAction::Reboot { .. } => false,
+                })
+            };
+            hold.iter().all(is_held) && unhold.iter().all(|key| is_changed(key) || !is_held(key))
+        }
+        StepAction::RepairPackages => !case.merged.enforced.is_empty() || !case.evaluation.lifts.is_empty(),
+        StepAction::Reboot { .. } => may_reboot(world.resources, case),
+    }
+}
+
+/// Whether a requirement still asks for what the change brings, and it is not barred.
+fn is_target(world: &World<'_>, case: &Case<'_>, change: &Change) -> bool {
+    let Some(requirement) = case.merged.about(&change.package) else { return false };
+    let Ok(place) = case.merged.enforced.binary_search_by(|one| one.key.cmp(&change.package)) else {
+        return false;
+    };
+    let barred = case
+        .evaluation
+        .judged
+        .get(place)
+        .and_then(|judged| world.rollouts.barred(world.resources, requirement, judged));
+    let satisfied = match (requirement.wish, &change.to) {
+        (PackageWish::Absent, to) => to.is_none(),
+        (PackageWish::Present, None) => false,
+        (PackageWish::Present, Some(version)) => {
+            let package = case.evaluation.inventory.and_then(|inventory| inventory.package(&change.package));
+            is_met(
+                &requirement.version,
+                version,
+                package.and_then(|package| choose(&requirement.version, package)),
+            )
+        }
+    };
+    satisfied && barred.is_none()
+}

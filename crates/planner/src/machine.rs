@@ -1,0 +1,480 @@
+//! The answer for one machine, up to its budgets (rule S4).
+//!
+//! The gates, in order: is it managed; is anything known of it; does it do something already; then each requirement by
+//! itself: what it comes to, whether it may be tried, whether the machine may start at all, what the transaction is,
+//! whether the windows are open. Budgets come last, over all machines (`budget`).
+
+use std::collections::BTreeSet;
+
+use muster_model::{
+    Activity, ActivitySpec, BaselineRef, Capability, Machine, PackageKey, Presence, Reason, RebootWhen,
+    RequirementVerdict, Snapshot, StepAction, Suspender, Unmanaged, Verdict, WaitingOn, WantedSet,
+};
+use smol_str::{SmolStr, ToSmolStr, format_smolstr};
+
+use crate::attempts::Subject;
+use crate::case::Case;
+use crate::evaluate::Choice;
+use crate::kernel::kernel;
+use crate::merge::Requirement;
+use crate::order::rank;
+use crate::reboot::reboot;
+use crate::rollout::Rollouts;
+use crate::select::Resources;
+use crate::steps;
+use crate::target::{Judged, Outcome, wording};
+use crate::timer::Timer;
+use crate::window::Windows;
+
+/// What all machines' decisions look at.
+pub(crate) struct World<'a> {
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) resources: &'a Resources<'a>,
+    pub(crate) windows: Windows<'a>,
+    pub(crate) rollouts: Rollouts,
+    pub(crate) timer: &'a Timer,
+}
+
+/// How one requirement stands.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum State {
+    /// As wanted.
+    Met,
+    /// Nothing is done about it now, and why.
+    Stuck(Verdict),
+    /// To be done.
+    Ready,
+}
+
+impl State {
+    pub(crate) fn is_ready(&self) -> bool {
+        *self == Self::Ready
+    }
+
+    /// If it is to be done: not now.
+    pub(crate) fn stick(&mut self, verdict: &Verdict) {
+        if self.is_ready() {
+            *self = Self::Stuck(verdict.clone());
+        }
+    }
+
+    /// If it is stuck for `that` reason: for this instead.
+    pub(crate) fn instead(&mut self, that: &Verdict, this: &Verdict) {
+        if matches!(self, Self::Stuck(verdict) if verdict == that) {
+            *self = Self::Stuck(this.clone());
+        }
+    }
+}
+
+/// How everything on one machine stands.
+pub(crate) struct States {
+    /// Along `Merged::enforced`.
+    pub(crate) enforced: Vec<State>,
+    /// Holds of ours to lift.
+    pub(crate) lifts: State,
+    pub(crate) reboot: State,
+}
+
+impl States {
+    pub(crate) fn each(&mut self) -> impl Iterator<Item = &mut State> {
+        self.enforced.iter_mut().chain([&mut self.lifts, &mut self.reboot])
+    }
+
+    /// Those about packages.
+    pub(crate) fn packages(&mut self) -> impl Iterator<Item = &mut State> {
+        self.enforced.iter_mut().chain([&mut self.lifts])
+    }
+}
+
+/// Whose requirement a verdict is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    Package(usize),
+    Kernel(usize),
+}
+
+/// A requirement that is not as wanted.
+pub(crate) struct Entry {
+    pub(crate) by: By,
+    resource: SmolStr,
+    state: State,
+    installed: Option<SmolStr>,
+    target: Option<SmolStr>,
+}
+
+/// The answer for one machine, but for its budgets.
+pub(crate) struct Draft {
+    /// What is decided already.
+    verdict: Option<Verdict>,
+    pub(crate) entries: Vec<Entry>,
+    lifts: State,
+    pub(crate) total: usize,
+    pub(crate) wanted: WantedSet,
+    /// Holds that are ours by the report.
+    pub(crate) holds: BTreeSet<PackageKey>,
+    /// What would start.
+    pub(crate) spec: Option<ActivitySpec>,
+}
+
+/// A draft with its last word.
+pub(crate) struct Decided {
+    pub(crate) verdict: Verdict,
+    pub(crate) requirements: Vec<RequirementVerdict>,
+}
+
+pub(crate) fn draft(world: &World<'_>, case: &Case<'_>) -> Draft {
+    let evaluation = &case.evaluation;
+    let mut states = judge(world, case);
+    let places = 0..states.enforced.len();
+    let is_change = |place: &usize| matches!(evaluation.judged[*place].outcome, Outcome::Change(_));
+    let ready: Vec<usize> =
+        places.filter(|place| states.enforced[*place].is_ready()).filter(is_change).collect();
+    let choice = evaluation.choose(world.snapshot, world.resources, &case.merged, ready);
+    let mut draft = Draft {
+        verdict: None,
+        entries: Vec::new(),
+        lifts: State::Met,
+        total: case.merged.total(),
+        wanted: choice.wanted.clone(),
+        holds: holds(case),
+        spec: None,
+    };
+    if let Some(unmanaged) = unmanaged(case) {
+        draft.verdict = Some(Verdict::Unmanaged(unmanaged));
+        return draft;
+    }
+    if let Some(unknown) = case.unknown {
+        draft.verdict = Some(Verdict::Unknown(unknown));
+        return draft;
+    }
+    if let Some(activity) = case.history.unfinished() {
+        draft.verdict = Some(active(activity));
+        engage(world.resources, case, &mut states, activity);
+    } else {
+        if let Some(gate) = gate(world, case) {
+            states.each().for_each(|state| state.stick(&gate));
+        }
+        refuse(&mut states, &choice);
+        draft.spec = steps::compose(world, case, &mut states, &choice);
+    }
+    draft.entries = entries(world, case, &states);
+    draft.lifts = states.lifts;
+    draft
+}
+
+fn unmanaged(case: &Case<'_>) -> Option<Unmanaged> {
+    if case.machine.revoked {
+        Some(Unmanaged::Revoked)
+    } else if !case.machine.admitted {
+        Some(Unmanaged::NotAdmitted)
+    } else if case.picked.packages.is_empty()
+        && case.picked.kernels.is_empty()
+        && case.evaluation.lifts.is_empty()
+    {
+        Some(Unmanaged::NotSelected)
+    } else {
+        None
+    }
+}
+
+/// How each requirement stands by itself.
+fn judge(world: &World<'_>, case: &Case<'_>) -> States {
+    let evaluation = &case.evaluation;
+    let incapable = |capability| {
+        let able = case.reported.is_some_and(|reported| reported.report.capabilities.contains(&capability));
+        (!able).then_some(Verdict::Blocked(Reason::NotCapable { capability }))
+    };
+    let cannot_change = incapable(Capability::Packages);
+    let cannot_simulate = incapable(Capability::ExactSimulation);
+    let mut enforced: Vec<State> = case
+        .merged
+        .enforced
+        .iter()
+        .zip(&evaluation.judged)
+        .map(|(requirement, judged)| {
+            let key = &requirement.key;
+            let retry = |subject| case.history.retry(case.machine, subject, world.timer);
+            let barred = || world.rollouts.barred(world.resources, requirement, judged).map(Verdict::Blocked);
+            let stuck = match &judged.outcome {
+                Outcome::Met => return State::Met,
+                Outcome::NotCovered => Some(asked([key.clone()])),
+                Outcome::Blocked(reason) => Some(Verdict::Blocked(reason.clone())),
+                Outcome::Hold => cannot_change.clone().or_else(|| retry(Subject::Hold(key))),
+                Outcome::Repair => cannot_change.clone(),
+                Outcome::Change(version) => cannot_change
+                    .clone()
+                    .or_else(|| cannot_simulate.clone())
+                    .or_else(barred)
+                    .or_else(|| retry(Subject::Item(key, version.as_ref()))),
+            };
+            stuck.map_or(State::Ready, State::Stuck)
+        })
+        .collect();
+    if evaluation.inventory.is_none() {
+        enforced = case.merged.enforced.iter().map(|one| State::Stuck(asked([one.key.clone()]))).collect();
+    }
+    let lifts = match (evaluation.lifts.is_empty(), cannot_change) {
+        (true, _) => State::Met,
+        (false, None) => State::Ready,
+        (false, Some(verdict)) => State::Stuck(verdict),
+    };
+    States { enforced, lifts, reboot: reboot_state(world, case) }
+}
+
+fn reboot_state(world: &World<'_>, case: &Case<'_>) -> State {
+    let Some(reported) = case.reported else { return State::Met };
+    let wanted = case.merged.reboots.iter().any(|place| world.resources.enforces(*place));
+    if reported.report.reboot_required.is_none() || !wanted {
+        return State::Met;
+    }
+    reboot(case.machine, reported, case.history, world.timer).map_or(State::Ready, State::Stuck)
+}
+
+fn asked(packages: impl IntoIterator<Item = PackageKey>) -> Verdict {
+    Verdict::Waiting(WaitingOn::Inventory { packages: packages.into_iter().collect() })
+}
+
+fn active(activity: &Activity) -> Verdict {
+    Verdict::Active { activity: activity.spec.name.clone(), phase: activity.phase }
+}
+
+/// While an activity is under way: what it serves is active, the rest waits for its end.
+fn engage(resources: &Resources<'_>, case: &Case<'_>, states: &mut States, activity: &Activity) {
+    let later = Verdict::Waiting(WaitingOn::Activity { activity: activity.spec.name.clone() });
+    for (requirement, state) in case.merged.enforced.iter().zip(&mut states.enforced) {
+        if *state != State::Met && serves(resources, activity, requirement) {
+            *state = State::Stuck(active(activity));
+        }
+    }
+    let steps = &activity.spec.steps;
+    if steps.iter().any(|step| matches!(step.action, StepAction::Reboot { .. }))
+        && states.reboot != State::Met
+    {
+        states.reboot = State::Stuck(active(activity));
+    }
+    states.each().for_each(|state| state.stick(&later));
+}
+
+fn serves(resources: &Resources<'_>, activity: &Activity, requirement: &Requirement) -> bool {
+    let by: Vec<BaselineRef> =
+        requirement.by.iter().map(|place| resources.packages[*place].reference()).collect();
+    activity.spec.steps.iter().any(|step| {
+        let touches = match &step.action {
+            StepAction::InstallPackages(transaction) | StepAction::RemovePackages(transaction) => {
+                transaction.requested.iter().any(|change| change.package == requirement.key)
+            }
+            StepAction::HoldPackages { hold, unhold } => {
+                hold.contains(&requirement.key) || unhold.contains(&requirement.key)
+            }
+            StepAction::RepairPackages => true,
+            StepAction::Reboot { .. } => false,
+        };
+        touches && by.iter().any(|baseline| step.baselines.contains_key(baseline))
+    })
+}
+
+/// Why the machine may start nothing at all now, if so.
+fn gate(world: &World<'_>, case: &Case<'_>) -> Option<Verdict> {
+    let snapshot = world.snapshot;
+    let suspended = |by| Some(Verdict::Waiting(WaitingOn::Suspended { by }));
+    if let Some((resource, why)) = snapshot.unreadable.first_key_value() {
+        return Some(Verdict::Blocked(Reason::SelectorUnreadable {
+            resource: resource.clone(),
+            why: why.clone(),
+        }));
+    }
+    if snapshot.policy.suspend {
+        return suspended(Suspender::FleetPolicy);
+    }
+    if case.machine.suspend {
+        return suspended(Suspender::FleetMachine);
+    }
+    if snapshot.clock_off {
+        return suspended(Suspender::Clock);
+    }
+    if snapshot.applying {
+        return Some(Verdict::Waiting(WaitingOn::Applying));
+    }
+    if let Presence::Silent { last_heard, counted_from: _ } = case.machine.presence {
+        return Some(Verdict::Waiting(WaitingOn::Silent { last_heard }));
+    }
+    if let Some(backoff) = case.history.backoff(case.machine, world.timer) {
+        return Some(backoff);
+    }
+    case.history.awaits_report(case.machine).then_some(Verdict::Waiting(WaitingOn::Report))
+}
+
+/// Changes that no transaction may make.
+fn refuse(states: &mut States, choice: &Choice) {
+    for (place, reason) in &choice.refused {
+        states.enforced[*place].stick(&Verdict::Blocked(reason.clone()));
+    }
+}
+
+/// Holds that are ours: those on record that are still set, or are wanted, or may be set by what is under way (rule V6).
+fn holds(case: &Case<'_>) -> BTreeSet<PackageKey> {
+    let Machine { holds, .. } = case.machine;
+    let unsure = case.history.unfinished().is_some() || case.history.awaits_report(case.machine);
+    let Some(inventory) = case.evaluation.inventory.filter(|_| !unsure) else { return holds.clone() };
+    let set = |key: &PackageKey| {
+        let installed = inventory.package(key).and_then(|package| package.installed.as_ref());
+        installed.is_some_and(|installed| installed.held)
+    };
+    let wanted = |key: &PackageKey| case.merged.about(key).is_some_and(|requirement| requirement.hold);
+    holds.iter().filter(|key| set(key) || wanted(key)).cloned().collect()
+}
+
+fn entries(world: &World<'_>, case: &Case<'_>, states: &States) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    let blank = Judged { outcome: Outcome::NotCovered, installed: None, held: false };
+    for (place, (requirement, state)) in case.merged.enforced.iter().zip(&states.enforced).enumerate() {
+        if *state != State::Met {
+            let judged = case.evaluation.judged.get(place).unwrap_or(&blank);
+            entries.extend(requirement.by.iter().map(|by| entry(*by, requirement, judged, state.clone())));
+        }
+    }
+    for (place, requirement) in case.merged.observed.iter().enumerate() {
+        let judged = case.evaluation.observed.get(place).unwrap_or(&blank);
+        let verdict = match judged.outcome {
+            Outcome::Met => continue,
+            Outcome::NotCovered => asked([requirement.key.clone()]),
+            Outcome::Hold | Outcome::Change(_) | Outcome::Repair | Outcome::Blocked(_) => {
+                Verdict::Blocked(Reason::ObserveOnly)
+            }
+        };
+        entries.extend(
+            requirement.by.iter().map(|by| entry(*by, requirement, judged, State::Stuck(verdict.clone()))),
+        );
+    }
+    let Some(reported) = case.reported else { return entries };
+    if reported.report.reboot_required.is_some() {
+        for place in &case.merged.reboots {
+            let observes = State::Stuck(Verdict::Blocked(Reason::ObserveOnly));
+            entries.push(Entry {
+                by: By::Package(*place),
+                resource: SmolStr::new_static("reboot"),
+                state: if world.resources.enforces(*place) { states.reboot.clone() } else { observes },
+                installed: Some(SmolStr::new_static("required")),
+                target: Some(SmolStr::new_static("rebooted")),
+            });
+        }
+    }
+    for place in &case.merged.kernels {
+        let found = kernel(world.resources.kernels[*place], &reported.report, case.evaluation.inventory);
+        if !found.converged {
+            entries.push(Entry {
+                by: By::Kernel(*place),
+                resource: SmolStr::new_static("kernel"),
+                state: State::Stuck(Verdict::Blocked(Reason::ObserveOnly)),
+                installed: Some(found.booted),
+                target: found.target,
+            });
+        }
+    }
+    entries
+}
+
+fn entry(by: usize, requirement: &Requirement, judged: &Judged, state: State) -> Entry {
+    let target = match &judged.outcome {
+        Outcome::Change(Some(version)) => version.to_smolstr(),
+        Outcome::Change(None) => SmolStr::new_static("absent"),
+        Outcome::Hold => SmolStr::new_static("held"),
+        Outcome::Met | Outcome::Repair | Outcome::NotCovered | Outcome::Blocked(_) => {
+            match requirement.wish {
+                muster_model::PackageWish::Absent => SmolStr::new_static("absent"),
+                muster_model::PackageWish::Present => SmolStr::from(wording(&requirement.version)),
+            }
+        }
+    };
+    Entry {
+        by: By::Package(by),
+        resource: requirement.key.to_smolstr(),
+        state,
+        installed: judged.installed.as_ref().map(|version| match judged.outcome {
+            Outcome::Repair => format_smolstr!("{version}, broken"),
+            _ => version.to_smolstr(),
+        }),
+        target: Some(target),
+    }
+}
+
+impl Draft {
+    /// With what the budgets said of what would start.
+    pub(crate) fn decide(&mut self, resources: &Resources<'_>, start: &Verdict) -> Decided {
+        // What was to come after an activity that does not start waits for what that waits for.
+        let starts = matches!(start, Verdict::Start(_));
+        let unstarted = self.spec.as_ref().filter(|_| !starts).map(|spec| spec.name.clone());
+        let first = unstarted.map(|activity| Verdict::Waiting(WaitingOn::Activity { activity }));
+        let mut requirements: Vec<(u8, RequirementVerdict)> = Vec::with_capacity(self.entries.len());
+        for entry in &mut self.entries {
+            entry.state.stick(start);
+            if let Some(first) = &first {
+                entry.state.instead(first, start);
+            }
+            let State::Stuck(verdict) = &entry.state else { continue };
+            let verdict = RequirementVerdict {
+                baseline: match entry.by {
+                    By::Package(place) => resources.packages[place].reference(),
+                    By::Kernel(place) => resources.kernels[place].reference(),
+                },
+                resource: entry.resource.clone(),
+                verdict: verdict.clone(),
+                installed: entry.installed.clone(),
+                target: entry.target.clone(),
+            };
+            requirements.push((rank(&verdict.verdict), verdict));
+        }
+        requirements.sort_by(|(left_rank, left), (right_rank, right)| {
+            let left = (
+                left_rank,
+                left.verdict.until().is_none(),
+                left.verdict.until(),
+                &left.resource,
+                &left.baseline,
+            );
+            left.cmp(&(
+                right_rank,
+                right.verdict.until().is_none(),
+                right.verdict.until(),
+                &right.resource,
+                &right.baseline,
+            ))
+        });
+        self.lifts.stick(start);
+        let lifts = match &self.lifts {
+            State::Stuck(verdict) => Some(verdict),
+            State::Met | State::Ready => None,
+        };
+        let first = requirements.first().map(|(_, first)| &first.verdict);
+        let verdict = match &self.verdict {
+            Some(verdict) => verdict.clone(),
+            None => first
+                .into_iter()
+                .chain(lifts)
+                .min_by_key(|verdict| rank(verdict))
+                .cloned()
+                .unwrap_or(Verdict::Converged),
+        };
+        Decided {
+            verdict,
+            requirements: requirements.into_iter().map(|(_, requirement)| requirement).collect(),
+        }
+    }
+
+    /// How one baseline's requirements stand on the machine, after [`Draft::decide`].
+    pub(crate) fn verdicts_of(&self, by: By) -> impl Iterator<Item = &Verdict> {
+        let entries = self.entries.iter().filter(move |entry| entry.by == by);
+        entries.filter_map(|entry| match &entry.state {
+            State::Stuck(verdict) => Some(verdict),
+            State::Met | State::Ready => None,
+        })
+    }
+}
+
+/// Whether some baseline wants the machine rebooted when it says that it must be.
+pub(crate) fn may_reboot(resources: &Resources<'_>, case: &Case<'_>) -> bool {
+    let wants = |place: &usize| {
+        resources.enforces(*place) && resources.packages[*place].reboot.policy == RebootWhen::WhenRequired
+    };
+    case.merged.reboots.iter().any(wants)
+}

@@ -1,0 +1,124 @@
+//! What several baselines together ask of one machine (rules S1, S2).
+//!
+//! The highest priority decides about a package; baselines of equal priority are intersected, and where nothing is left
+//! they are in conflict about that package alone. A baseline that observes is judged by itself and never changes what
+//! is done: it neither wins nor conflicts.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+
+use muster_model::{
+    Architecture, BaselineRef, PackageKey, PackageName, PackageRequirement, PackageWish, RebootWhen,
+    VersionRequirement,
+};
+
+use crate::select::{Picked, Resources};
+
+/// What is asked of one package on one machine, and by whom.
+#[derive(Clone, Debug)]
+pub(crate) struct Requirement {
+    pub(crate) key: PackageKey,
+    pub(crate) wish: PackageWish,
+    pub(crate) version: VersionRequirement,
+    pub(crate) hold: bool,
+    /// The package baselines of the deciding priority that name it, by number.
+    pub(crate) by: Vec<usize>,
+    priority: i32,
+    /// They contradict each other (rule S2).
+    pub(crate) conflict: bool,
+}
+
+impl Requirement {
+    /// The baselines that ask for it.
+    pub(crate) fn baselines(&self, resources: &Resources<'_>) -> BTreeSet<BaselineRef> {
+        self.by.iter().map(|place| resources.packages[*place].reference()).collect()
+    }
+
+    fn of(asked: &PackageRequirement, key: PackageKey, place: usize, priority: i32) -> Self {
+        let PackageRequirement { name: _, architecture: _, state, version, hold } = asked;
+        Self {
+            key,
+            wish: *state,
+            version: version.clone(),
+            hold: *hold,
+            by: vec![place],
+            priority,
+            conflict: false,
+        }
+    }
+
+    fn meet(&mut self, other: Self) {
+        match other.priority.cmp(&self.priority) {
+            Ordering::Less => {}
+            Ordering::Greater => *self = other,
+            Ordering::Equal => {
+                self.conflict |= self.wish != other.wish;
+                match self.version.intersect(&other.version) {
+                    Some(both) => self.version = both,
+                    None => self.conflict = true,
+                }
+                self.hold |= other.hold;
+                self.by.extend(
+                    other.by.into_iter().filter(|place| !self.by.contains(place)).collect::<Vec<_>>(),
+                );
+            }
+        }
+    }
+}
+
+/// What a machine's baselines ask of it; the same for all machines of one architecture that the same baselines pick.
+#[derive(Debug, Default)]
+pub(crate) struct Merged {
+    /// To be enforced, by package.
+    pub(crate) enforced: Vec<Requirement>,
+    /// Of baselines that observe, each by itself.
+    pub(crate) observed: Vec<Requirement>,
+    /// Package baselines that ask for a reboot when one is required.
+    pub(crate) reboots: Vec<usize>,
+    /// Kernel baselines.
+    pub(crate) kernels: Vec<usize>,
+    /// The packages to report offers for.
+    pub(crate) interest: BTreeSet<PackageName>,
+}
+
+impl Merged {
+    pub(crate) fn of(resources: &Resources<'_>, picked: &Picked, architecture: &Architecture) -> Self {
+        let mut merged = Self { kernels: picked.kernels.clone(), ..Self::default() };
+        let mut enforced: BTreeMap<PackageKey, Requirement> = BTreeMap::new();
+        for place in &picked.packages {
+            let baseline = resources.packages[*place];
+            match baseline.reboot.policy {
+                RebootWhen::Never => {}
+                RebootWhen::WhenRequired => merged.reboots.push(*place),
+            }
+            for asked in &baseline.packages {
+                let architecture = asked.architecture.as_ref().unwrap_or(architecture);
+                let key = PackageKey { name: asked.name.clone(), architecture: architecture.clone() };
+                merged.interest.insert(asked.name.clone());
+                let one = Requirement::of(asked, key.clone(), *place, baseline.common.priority);
+                if !resources.enforces(*place) {
+                    merged.observed.push(one);
+                } else if let Some(known) = enforced.get_mut(&key) {
+                    known.meet(one);
+                } else {
+                    enforced.insert(key, one);
+                }
+            }
+        }
+        merged.interest.extend(picked.kernels.iter().map(|place| resources.kernels[*place].package.clone()));
+        merged.enforced = enforced.into_values().collect();
+        merged
+    }
+
+    /// The requirement about a package, unless baselines are in conflict about it.
+    pub(crate) fn about(&self, key: &PackageKey) -> Option<&Requirement> {
+        let found = self.enforced.binary_search_by(|one| one.key.cmp(key)).ok()?;
+        Some(&self.enforced[found]).filter(|one| !one.conflict)
+    }
+
+    /// How many verdicts it takes: one for each requirement of each baseline that has a say.
+    pub(crate) fn total(&self) -> usize {
+        let enforced: usize = self.enforced.iter().map(|one| one.by.len()).sum();
+        enforced + self.observed.len() + self.reboots.len() + self.kernels.len()
+    }
+}

@@ -1,0 +1,259 @@
+//! What one activity carries: everything that the machine may have now (rules A7, A8, B5, W6).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::SignedDuration;
+use muster_model::{
+    ActivityName, ActivitySpec, BaselineRef, Cause, Cover, HealthCheck, Instant, ObjectName, PackageKey,
+    Step, StepAction, Transaction, Uid, Verdict, WaitingOn,
+};
+
+use crate::attempts::Subject;
+use crate::case::Case;
+use crate::evaluate::Choice;
+use crate::machine::{State, States, World};
+use crate::select::Resources;
+use crate::target::Outcome;
+use crate::timer::after;
+use crate::window::Opening;
+
+/// How long a package step may take until it fails as timed out (rule A4).
+const PACKAGES_TIMEOUT: SignedDuration = SignedDuration::from_hours(1);
+
+/// The activity that would start, if anything may; what may not is stuck afterwards, with its reason.
+pub(crate) fn compose(
+    world: &World<'_>,
+    case: &Case<'_>,
+    states: &mut States,
+    choice: &Choice,
+) -> Option<ActivitySpec> {
+    let name = ActivityName { machine: case.machine.name.clone(), number: next_number(case) };
+    let mut load = Load::default();
+    packages(world, case, states, choice, &name, &mut load);
+    if states.reboot.is_ready() {
+        add_reboot(world, case, states, &name, &mut load);
+    }
+    if load.steps.is_empty() {
+        debug_assert!(!states.each().any(|state| state.is_ready()), "what is ready is carried");
+        return None;
+    }
+    let Load { steps, openings, proposal, repairs: _ } = load;
+    let expiry = openings.values().filter_map(|opening| opening.until).min();
+    let latest = after(world.snapshot.now, world.snapshot.policy.activity_expiry);
+    Some(ActivitySpec {
+        name,
+        machine_uid: case.machine.uid.clone(),
+        health: health(world.resources, &steps),
+        steps,
+        cause: Cause { revision: world.snapshot.revision.clone(), proposal },
+        budgets: case
+            .picked
+            .budgets
+            .iter()
+            .map(|place| world.resources.budgets[*place].name.clone())
+            .collect(),
+        windows: openings.into_iter().filter_map(|(cover, opening)| Some((cover, opening.allow?))).collect(),
+        expiry: expiry.map_or(latest, |expiry: Instant| expiry.min(latest)),
+    })
+}
+
+/// One above the highest ever used, wherever that is known from (rule A1).
+fn next_number(case: &Case<'_>) -> u64 {
+    let recorded = case.machine.last_number;
+    let kept = case.history.highest;
+    let reported = case.reported.map_or(0, |reported| reported.report.last_activity);
+    recorded.max(kept).max(reported) + 1
+}
+
+/// What goes into the activity.
+#[derive(Default)]
+struct Load {
+    steps: Vec<Step>,
+    openings: BTreeMap<Cover, Opening>,
+    proposal: Option<muster_model::Digest>,
+    /// It repairs dpkg, and nothing besides.
+    repairs: bool,
+}
+
+/// Adds the package steps, or says of each package requirement that is ready why not.
+fn packages(
+    world: &World<'_>,
+    case: &Case<'_>,
+    states: &mut States,
+    choice: &Choice,
+    name: &ActivityName,
+    load: &mut Load,
+) {
+    if !states.packages().any(|state| state.is_ready()) {
+        return;
+    }
+    let broken = case.reported.is_some_and(|reported| reported.report.dpkg_interrupted)
+        || case.evaluation.needs_repair();
+    if broken {
+        if let Some(verdict) = case.history.retry(case.machine, Subject::Repair, world.timer) {
+            states.packages().for_each(|state| state.stick(&verdict));
+        }
+    } else {
+        let waits = Verdict::Waiting(match choice.answer {
+            None => WaitingOn::Proposal,
+            Some(_) => WaitingOn::Activity { activity: name.clone() },
+        });
+        for (place, judged) in case.evaluation.judged.iter().enumerate() {
+            let goes = choice.answer.is_some() && choice.picked.contains(&place);
+            if matches!(judged.outcome, Outcome::Change(_)) && !goes {
+                states.enforced[place].stick(&waits);
+            }
+        }
+    }
+    if !states.packages().any(|state| state.is_ready()) {
+        return;
+    }
+    let estimates = &world.snapshot.policy.estimates;
+    match world.windows.ask(case.picked.windows, Cover::Packages, estimates.of(Cover::Packages)) {
+        Err(closed) => {
+            let (closed, first) =
+                (Verdict::Waiting(closed), Verdict::Waiting(WaitingOn::Activity { activity: name.clone() }));
+            states.packages().for_each(|state| {
+                state.stick(&closed);
+                state.instead(&first, &closed);
+            });
+        }
+        Ok(opening) => {
+            load.openings.insert(Cover::Packages, opening);
+            if broken {
+                load.repairs = true;
+                let served = served(case, states, |_| true);
+                load.steps.push(step(world.resources, StepAction::RepairPackages, &served));
+            } else {
+                package_steps(world.resources, case, states, choice, load);
+            }
+        }
+    }
+}
+
+/// Holds to lift, the transaction, holds to set.
+fn package_steps(
+    resources: &Resources<'_>,
+    case: &Case<'_>,
+    states: &States,
+    choice: &Choice,
+    load: &mut Load,
+) {
+    let (mut hold, mut unhold) = (BTreeSet::new(), BTreeSet::new());
+    if states.lifts.is_ready() {
+        unhold.extend(case.evaluation.lifts.iter().cloned());
+    }
+    for (place, (requirement, judged)) in case.merged.enforced.iter().zip(&case.evaluation.judged).enumerate()
+    {
+        if !states.enforced[place].is_ready() {
+            continue;
+        }
+        match &judged.outcome {
+            Outcome::Change(version) => {
+                if judged.held {
+                    unhold.insert(requirement.key.clone());
+                }
+                if requirement.hold && version.is_some() {
+                    hold.insert(requirement.key.clone());
+                }
+            }
+            Outcome::Hold => {
+                hold.insert(requirement.key.clone());
+            }
+            Outcome::Met | Outcome::Repair | Outcome::NotCovered | Outcome::Blocked(_) => {}
+        }
+    }
+    let touched = |keys: &BTreeSet<PackageKey>| served(case, states, |key| keys.contains(key));
+    let hold_step = |hold: BTreeSet<PackageKey>, unhold: BTreeSet<PackageKey>| {
+        let keys = hold.union(&unhold).cloned().collect();
+        step(resources, StepAction::HoldPackages { hold, unhold }, &touched(&keys))
+    };
+    let Some((key, transaction)) = choice
+        .answer
+        .as_ref()
+        .filter(|_| choice.picked.iter().any(|place| states.enforced[*place].is_ready()))
+    else {
+        load.steps.push(hold_step(hold, unhold));
+        return;
+    };
+    if !unhold.is_empty() {
+        load.steps.push(hold_step(BTreeSet::new(), unhold));
+    }
+    let changed: BTreeSet<PackageKey> =
+        transaction.requested.iter().map(|change| change.package.clone()).collect();
+    load.steps.push(step(resources, action(transaction), &touched(&changed)));
+    load.proposal = Some(key.digest());
+    if !hold.is_empty() {
+        load.steps.push(hold_step(hold, BTreeSet::new()));
+    }
+}
+
+fn action(transaction: &Transaction) -> StepAction {
+    if transaction.changes().all(muster_model::Change::is_removal) {
+        StepAction::RemovePackages(transaction.clone())
+    } else {
+        StepAction::InstallPackages(transaction.clone())
+    }
+}
+
+/// Adds the reboot, or says why not.
+fn add_reboot(world: &World<'_>, case: &Case<'_>, states: &mut States, name: &ActivityName, load: &mut Load) {
+    if load.repairs {
+        return states.reboot.stick(&Verdict::Waiting(WaitingOn::Activity { activity: name.clone() }));
+    }
+    // Packages that are moments away may ask for a reboot, too: one is enough.
+    let soon = states.enforced.iter().find_map(|state| match state {
+        State::Stuck(verdict @ Verdict::Waiting(WaitingOn::Proposal | WaitingOn::Inventory { .. })) => {
+            Some(verdict.clone())
+        }
+        State::Stuck(_) | State::Met | State::Ready => None,
+    });
+    if let Some(verdict) = soon {
+        return states.reboot.stick(&verdict);
+    }
+    let estimates = &world.snapshot.policy.estimates;
+    let own = estimates.of(Cover::Reboot);
+    let before = if load.steps.is_empty() { SignedDuration::ZERO } else { estimates.of(Cover::Packages) };
+    if let Err(closed) = world.windows.ask(case.picked.windows, Cover::Reboot, before + own) {
+        return states.reboot.stick(&Verdict::Waiting(closed));
+    }
+    let baselines: BTreeSet<usize> =
+        case.merged.reboots.iter().copied().filter(|place| world.resources.enforces(*place)).collect();
+    let timeout = baselines.iter().map(|place| world.resources.packages[*place].reboot.timeout).min();
+    let mut reboot = step(world.resources, StepAction::Reboot { kernel: None }, &baselines);
+    reboot.timeout = timeout.unwrap_or(PACKAGES_TIMEOUT);
+    load.steps.push(reboot);
+    if let Ok(opening) = world.windows.ask(case.picked.windows, Cover::Reboot, own) {
+        load.openings.insert(Cover::Reboot, opening);
+    }
+}
+
+/// The baselines whose ready requirements are about such packages.
+fn served(case: &Case<'_>, states: &States, is_about: impl Fn(&PackageKey) -> bool) -> BTreeSet<usize> {
+    let ready = case.merged.enforced.iter().zip(&states.enforced).filter(|(_, state)| state.is_ready());
+    ready
+        .filter(|(requirement, _)| is_about(&requirement.key))
+        .flat_map(|(requirement, _)| requirement.by.iter().copied())
+        .collect()
+}
+
+fn step(resources: &Resources<'_>, action: StepAction, baselines: &BTreeSet<usize>) -> Step {
+    let named = |place: &usize| -> (BaselineRef, Uid) {
+        let baseline = resources.packages[*place];
+        (baseline.reference(), baseline.common.uid.clone())
+    };
+    Step { action, baselines: baselines.iter().map(named).collect(), timeout: PACKAGES_TIMEOUT }
+}
+
+/// The union over the baselines served (rule S1).
+fn health(resources: &Resources<'_>, steps: &[Step]) -> HealthCheck {
+    let names: BTreeSet<&ObjectName> =
+        steps.iter().flat_map(|step| step.baselines.keys()).map(|baseline| &baseline.name).collect();
+    let mut check = HealthCheck::default();
+    for baseline in resources.packages.iter().filter(|baseline| names.contains(&baseline.common.name)) {
+        check.units.extend(baseline.health.units.iter().cloned());
+        let settle = u32::try_from(baseline.health.settle.as_secs()).unwrap_or(u32::MAX);
+        check.settle_seconds = check.settle_seconds.max(settle);
+    }
+    check
+}

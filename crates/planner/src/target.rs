@@ -1,0 +1,160 @@
+//! What a requirement makes of one package on one machine: nothing to do, an exact target, or why not (rules V2 to V6).
+
+use std::collections::BTreeSet;
+
+use muster_model::{
+    DebianVersion, Installed, Inventory, Package, PackageKey, PackageWish, Permit, Reason, VersionRequirement,
+};
+
+use crate::merge::Requirement;
+use crate::select::Resources;
+
+/// apt installs nothing by itself from a source with a lower pin than this (apt_preferences(5), rule V2).
+const PIN_OF_CHOICE: i32 = 500;
+
+/// How many versions on offer a refusal lists.
+const OFFERS_LISTED: usize = 5;
+
+/// What one requirement comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// As wanted, hold included.
+    Met,
+    /// The version is as wanted, the hold is missing.
+    Hold,
+    /// To this version; `None`: away.
+    Change(Option<DebianVersion>),
+    /// The version is as wanted, dpkg has not finished with it.
+    Repair,
+    /// The inventory does not say what is on offer.
+    NotCovered,
+    /// Not to be had.
+    Blocked(Reason),
+}
+
+/// A requirement's outcome, with what is there.
+#[derive(Clone, Debug)]
+pub(crate) struct Judged {
+    pub(crate) outcome: Outcome,
+    pub(crate) installed: Option<DebianVersion>,
+    /// dpkg's selection is `hold` now.
+    pub(crate) held: bool,
+}
+
+pub(crate) fn judge(
+    resources: &Resources<'_>,
+    requirement: &Requirement,
+    inventory: &Inventory,
+    our_holds: &BTreeSet<PackageKey>,
+) -> Judged {
+    let package = inventory.package(&requirement.key);
+    let installed = package.and_then(|package| package.installed.as_ref());
+    let outcome = if requirement.conflict {
+        let baselines = requirement.baselines(resources);
+        Outcome::Blocked(Reason::Conflicted { package: requirement.key.clone(), baselines })
+    } else if installed.is_none() && !inventory.covers(&requirement.key) {
+        Outcome::NotCovered
+    } else {
+        match requirement.wish {
+            PackageWish::Absent if installed.is_none() => Outcome::Met,
+            PackageWish::Absent => allowed(resources, requirement, installed, our_holds, None),
+            PackageWish::Present => present(resources, requirement, package, installed, our_holds),
+        }
+    };
+    Judged {
+        outcome,
+        installed: installed.map(|installed| installed.version.clone()),
+        held: installed.is_some_and(|installed| installed.held),
+    }
+}
+
+fn present(
+    resources: &Resources<'_>,
+    requirement: &Requirement,
+    package: Option<&Package>,
+    installed: Option<&Installed>,
+    our_holds: &BTreeSet<PackageKey>,
+) -> Outcome {
+    let best = package.and_then(|package| choose(&requirement.version, package));
+    if let Some(installed) = installed
+        && is_met(&requirement.version, &installed.version, best)
+    {
+        return if !installed.state.is_installed() {
+            Outcome::Repair
+        } else if requirement.hold && !installed.held {
+            Outcome::Hold
+        } else {
+            Outcome::Met
+        };
+    }
+    match best {
+        Some(best) => allowed(resources, requirement, installed, our_holds, Some(best)),
+        None => Outcome::Blocked(Reason::Unsatisfiable {
+            package: requirement.key.clone(),
+            wanted: wording(&requirement.version),
+            on_offer: package.map_or(Vec::new(), |package| {
+                package.offers.iter().take(OFFERS_LISTED).map(|offer| offer.version.clone()).collect()
+            }),
+        }),
+    }
+}
+
+/// Whether `version` is as wanted; `latest` is judged by what would be chosen (rule V2).
+pub(crate) fn is_met(
+    wanted: &VersionRequirement,
+    version: &DebianVersion,
+    best: Option<&DebianVersion>,
+) -> bool {
+    if wanted.is_latest() { best.is_some_and(|best| version == best) } else { wanted.satisfied_by(version) }
+}
+
+/// What apt would choose, or the best that satisfies (rule V2).
+pub(crate) fn choose<'a>(wanted: &VersionRequirement, package: &'a Package) -> Option<&'a DebianVersion> {
+    if let Some(candidate) = &package.candidate
+        && wanted.satisfied_by(candidate)
+    {
+        return Some(candidate);
+    }
+    let exact = wanted.exact();
+    package
+        .offers
+        .iter()
+        .filter(|offer| wanted.satisfied_by(&offer.version))
+        .filter(|offer| offer.pin >= PIN_OF_CHOICE || exact == Some(&offer.version))
+        .map(|offer| &offer.version)
+        .max()
+}
+
+/// A change, unless it goes down or is held (rules V5, V6).
+fn allowed(
+    resources: &Resources<'_>,
+    requirement: &Requirement,
+    installed: Option<&Installed>,
+    our_holds: &BTreeSet<PackageKey>,
+    target: Option<&DebianVersion>,
+) -> Outcome {
+    if let (Some(Installed { version, .. }), Some(target)) = (installed, target)
+        && target < version
+        && requirement.by.iter().any(|place| resources.packages[*place].downgrades == Permit::Refuse)
+    {
+        let (package, installed, target) = (requirement.key.clone(), version.clone(), target.clone());
+        return Outcome::Blocked(Reason::DowngradeNotAllowed { package, installed, target });
+    }
+    let held = installed.is_some_and(|installed| installed.held);
+    if held && !requirement.hold && !our_holds.contains(&requirement.key) {
+        return Outcome::Blocked(Reason::Held { package: requirement.key.clone() });
+    }
+    Outcome::Change(target.cloned())
+}
+
+/// A requirement as its baseline has it.
+pub(crate) fn wording(wanted: &VersionRequirement) -> String {
+    let mut words: Vec<String> = Vec::new();
+    match wanted {
+        VersionRequirement::Any => words.push("any version".to_owned()),
+        VersionRequirement::Latest | VersionRequirement::LatestWithin(_) => words.push("latest".to_owned()),
+        VersionRequirement::Relations(_) => {}
+    }
+    words.extend(wanted.relations().iter().map(|(relation, version)| format!("{relation} {version}")));
+    words.join(", ")
+}

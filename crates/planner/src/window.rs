@@ -1,0 +1,100 @@
+//! May steps of one kind start on a machine now (rules W1, W2, W6, W7)? The arithmetic is the model's.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+use muster_model::openness::{ClosedReason, Guard, Openness, openness};
+use muster_model::{Cover, Instant, ObjectName, Policy, WaitingOn, WindowAction};
+use smol_str::SmolStr;
+
+use crate::select::Resources;
+use crate::timer::Timer;
+
+/// An opening that steps may start in.
+#[derive(Clone, Debug)]
+pub(crate) struct Opening {
+    /// The Allow window that is open, if one selects the machine.
+    pub(crate) allow: Option<ObjectName>,
+    /// The last instant at which they may start.
+    pub(crate) until: Option<Instant>,
+}
+
+type Answer = Result<Opening, WaitingOn>;
+
+/// The windows of a namespace at one instant; each question is worked out once.
+pub(crate) struct Windows<'a> {
+    resources: &'a Resources<'a>,
+    /// By the number that `Picked::windows` has.
+    sets: Vec<Vec<usize>>,
+    policy: &'a Policy,
+    timer: &'a Timer,
+    known: RefCell<BTreeMap<(usize, Cover, SignedDuration), Answer>>,
+}
+
+impl<'a> Windows<'a> {
+    pub(crate) fn new(
+        resources: &'a Resources<'a>,
+        sets: Vec<Vec<usize>>,
+        policy: &'a Policy,
+        timer: &'a Timer,
+    ) -> Self {
+        Self { resources, sets, policy, timer, known: RefCell::default() }
+    }
+
+    /// Whether steps that are estimated to take so long may start.
+    pub(crate) fn ask(
+        &self,
+        set: usize,
+        cover: Cover,
+        estimate: SignedDuration,
+    ) -> Result<Opening, WaitingOn> {
+        let mut known = self.known.borrow_mut();
+        known.entry((set, cover, estimate)).or_insert_with(|| self.work_out(set, cover, estimate)).clone()
+    }
+
+    fn work_out(&self, set: usize, cover: Cover, estimate: SignedDuration) -> Answer {
+        let guards = |action: WindowAction| -> Vec<Guard<'_>> {
+            let windows = self.sets[set].iter().map(|place| self.resources.windows[*place]);
+            windows
+                .filter(|window| window.action == action && window.covers(cover))
+                .map(|window| Guard {
+                    name: window.name.as_str(),
+                    when: window.when.as_ref().ok(),
+                    cutoff: window.cutoff,
+                })
+                .collect()
+        };
+        let (allows, denies) = (guards(WindowAction::Allow), guards(WindowAction::Deny));
+        match openness(&allows, &denies, self.policy.windows, self.timer.now(), estimate) {
+            Openness::Open { until, starts_until, allow, freeze_next: _, capped: _ } => {
+                self.timer.wake(until);
+                self.timer.wake(starts_until);
+                Ok(Opening { allow: allow.map(named), until: starts_until })
+            }
+            Openness::Closed { reason, until } => {
+                self.timer.wake(until);
+                Err(closed(reason, until))
+            }
+        }
+    }
+}
+
+fn closed(reason: ClosedReason, until: Option<Instant>) -> WaitingOn {
+    match reason {
+        ClosedReason::Unreadable { name } => WaitingOn::WindowUnreadable { window: named(name) },
+        ClosedReason::Denied { name } => WaitingOn::Frozen { window: named(name), until },
+        ClosedReason::NoneOpen { next } => WaitingOn::WindowClosed { window: next.map(named), until },
+        ClosedReason::CutoffReached { name } => WaitingOn::CutoffReached { window: named(name), until },
+        ClosedReason::NotEnoughTime { name, left, estimate } => WaitingOn::WindowTooShort {
+            window: Some(named(name)),
+            left_seconds: left.as_secs(),
+            needed_seconds: estimate.as_secs(),
+            until,
+        },
+    }
+}
+
+fn named(name: SmolStr) -> ObjectName {
+    ObjectName::try_from(name).expect("openness gives back the names of the windows that it was given")
+}

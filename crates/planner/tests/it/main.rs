@@ -1,0 +1,17 @@
+//! The planner's golden stories: a small world in words, and what is decided about each of its machines.
+
+#![allow(clippy::unwrap_used, reason = "a story that cannot be read fails where it stands")]
+
+mod baselines;
+mod budgets;
+mod guards;
+mod history;
+mod safety;
+mod scale;
+mod show;
+mod story;
+mod transactions;
+mod words;
+mod world;
+
+pub(crate) use story::check;

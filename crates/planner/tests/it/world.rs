@@ -1,0 +1,483 @@
+//! The stories' language: a world in lines, each a noun, a name, words, and after a colon what it is about.
+//!
+//! ```text
+//! policy suspend | required | applying | clock-off
+//! unreadable MaintenanceWindow/x
+//! baseline fix on role=web priority 5 max 25% fail 2% ready 5m observe downgrades removals conffiles Fail
+//!          reboot 30m units nginx.service settle 2m: openssl >= 3.0.15; nginx; telnet absent; curl latest hold
+//! kernel k: linux-image >= 6.1; line quiet; not nosmt
+//! window night allow on env=prod covers Packages cutoff 1h: daily 22 6h | once FROM TO | broken
+//! budget etcd on role=etcd max 1 | min 50% | ignore
+//! machine a role=web silent 10m …: openssl 3.0.14 -> 3.0.15 3.0.16@100; curl - -> 8; zlib 1 held
+//! activity a-1 Failed(Unhealthy) 10m ago …: install fix openssl 3.0.15 | reboot fix | hold fix openssl | repair fix
+//! rollout fix openssl=3.0.15 barred 10m
+//! apt with openssl: libssl3 3.0.14 > 3.0.15 | apt refuses foo: why | apt silent
+//! show rollouts next …
+//! ```
+//! A long line goes on in the next one that begins with `|`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use muster_model::*;
+use smol_str::SmolStr;
+
+use crate::words::{Words, length};
+
+/// A Monday, noon.
+const NOON: &str = "2026-11-23T12:00:00Z";
+
+/// A story's world.
+pub(crate) struct World {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) apt: Apt,
+    shown: BTreeSet<String>,
+}
+
+/// What the machines' apt says when it is asked.
+#[derive(Default)]
+pub(crate) struct Apt {
+    pub(crate) with: BTreeMap<String, Vec<Change>>,
+    pub(crate) refused: BTreeMap<String, String>,
+    pub(crate) silent: bool,
+}
+
+impl World {
+    pub(crate) fn shown(&self, what: &str) -> bool {
+        self.shown.contains(what)
+    }
+
+    fn ago(&self, text: &str) -> Instant {
+        self.snapshot.now - length(text)
+    }
+}
+
+pub(crate) fn read(text: &str) -> World {
+    let snapshot = Snapshot { now: NOON.parse().unwrap(), epoch: 7, ..Snapshot::default() };
+    let mut world = World { snapshot, apt: Apt::default(), shown: BTreeSet::new() };
+    let mut lines: Vec<String> = Vec::new();
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        match line.strip_prefix("| ") {
+            Some(more) => lines.last_mut().unwrap().push_str(&format!(" {more}")),
+            None => lines.push(line.to_owned()),
+        }
+    }
+    for line in &lines {
+        let (head, body) =
+            line.split_once(": ").map_or((line.trim_end_matches(':'), ""), |(head, body)| (head, body));
+        let words = Words::of(head);
+        match words.at(0) {
+            "policy" => policy(&mut world, &words),
+            "unreadable" => {
+                world.snapshot.unreadable.insert(words.at(1).into(), "the selector has no values".to_owned());
+            }
+            "baseline" => baseline(&mut world, &words, body),
+            "kernel" => kernel(&mut world, &words, body),
+            "window" => window(&mut world, &words, body),
+            "budget" => budget(&mut world, &words),
+            "machine" => machine(&mut world, &words, body),
+            "activity" => activity(&mut world, &words, body),
+            "rollout" => rollout(&mut world, &words),
+            "apt" => apt(&mut world, &words, body),
+            "show" => world.shown.extend(words.words[1..].iter().map(|word| (*word).to_owned())),
+            other => panic!("no such noun: {other}"),
+        }
+    }
+    world
+}
+
+fn uid(kind: &str, name: &str) -> Uid {
+    Uid::parse(&format!("{kind}-{name}")).unwrap()
+}
+
+fn key(name: &str) -> PackageKey {
+    let (name, architecture) = name.split_once('/').unwrap_or((name, "amd64"));
+    PackageKey { name: name.parse().unwrap(), architecture: architecture.parse().unwrap() }
+}
+
+fn policy(world: &mut World, words: &Words<'_>) {
+    let snapshot = &mut world.snapshot;
+    snapshot.policy.suspend |= words.has("suspend");
+    snapshot.applying |= words.has("applying");
+    snapshot.clock_off |= words.has("clock-off");
+    if words.has("required") {
+        snapshot.policy.windows = WindowsPolicy::Required;
+    }
+}
+
+fn common(words: &Words<'_>, kind: &str) -> BaselineCommon {
+    BaselineCommon {
+        name: words.at(1).parse().unwrap(),
+        uid: uid(kind, words.at(1)),
+        generation: 1,
+        selector: words.selector(),
+        mode: if words.has("observe") { Mode::Observe } else { Mode::Enforce },
+        priority: words.value("priority").map_or(0, |text| text.parse().unwrap()),
+        provenance: None,
+    }
+}
+
+fn baseline(world: &mut World, words: &Words<'_>, body: &str) {
+    let permit = |flag| if words.has(flag) { Permit::Allow } else { Permit::Refuse };
+    let baseline = PackageBaseline {
+        common: common(words, "pb"),
+        packages: body.split(';').map(str::trim).filter(|text| !text.is_empty()).map(requirement).collect(),
+        downgrades: permit("downgrades"),
+        removals: permit("removals"),
+        conffiles: match words.value("conffiles") {
+            None => Conffiles::Keep,
+            Some("Fail") => Conffiles::Fail,
+            Some("Replace") => Conffiles::Replace,
+            Some(other) => panic!("no such conffiles: {other}"),
+        },
+        reboot: RebootPolicy {
+            policy: if words.has("reboot") { RebootWhen::WhenRequired } else { RebootWhen::Never },
+            timeout: words.length("reboot"),
+        },
+        health: Health {
+            units: words
+                .value("units")
+                .into_iter()
+                .flat_map(|units| units.split(','))
+                .map(|unit| unit.parse().unwrap())
+                .collect(),
+            settle: words.length("settle"),
+        },
+        rollout: RolloutSpec {
+            max_unavailable: Share::parse(words.value("max").unwrap_or("100%")).unwrap(),
+            max_failures: Share::parse(words.value("fail").unwrap_or("100%")).unwrap(),
+            min_ready: words.length("ready"),
+        },
+    };
+    world.snapshot.package_baselines.insert(baseline.common.name.clone(), Arc::new(baseline));
+}
+
+fn requirement(text: &str) -> PackageRequirement {
+    let (name, rest) = text.split_once(' ').unwrap_or((text, ""));
+    let (name, architecture) = match name.split_once('/') {
+        Some((name, architecture)) => (name, Some(architecture.parse().unwrap())),
+        None => (name, None),
+    };
+    let (rest, hold) = rest.strip_suffix("hold").map_or((rest, false), |rest| (rest, true));
+    let absent = rest.trim() == "absent";
+    PackageRequirement {
+        name: name.parse().unwrap(),
+        architecture,
+        state: if absent { PackageWish::Absent } else { PackageWish::Present },
+        version: VersionRequirement::parse(if absent { "" } else { rest }).unwrap(),
+        hold,
+    }
+}
+
+fn kernel(world: &mut World, words: &Words<'_>, body: &str) {
+    let mut parts = body.split(';').map(str::trim);
+    let (package, version) = parts.next().unwrap().split_once(' ').unwrap();
+    let mut baseline = KernelBaseline {
+        common: common(words, "kb"),
+        package: package.parse().unwrap(),
+        version: VersionRequirement::parse(version).unwrap(),
+        command_line_present: BTreeSet::new(),
+        command_line_absent: BTreeSet::new(),
+    };
+    for part in parts {
+        match part.split_once(' ').unwrap() {
+            ("line", word) => baseline.command_line_present.insert(word.into()),
+            ("not", word) => baseline.command_line_absent.insert(word.into()),
+            (other, _) => panic!("no such part of a kernel: {other}"),
+        };
+    }
+    world.snapshot.kernel_baselines.insert(baseline.common.name.clone(), Arc::new(baseline));
+}
+
+fn window(world: &mut World, words: &Words<'_>, body: &str) {
+    let when = match body.split_whitespace().collect::<Vec<_>>().as_slice() {
+        ["daily", hour, long] => {
+            let schedule = Schedule::parse(&format!("0 {hour} * * *")).unwrap();
+            Ok(When::Recurring(Recurrence::new(schedule, 0, Zone::utc(), length(long)).unwrap()))
+        }
+        ["once", from, to] => Ok(When::once(from.parse().unwrap(), to.parse().unwrap()).unwrap()),
+        ["broken"] => Err("no such zone".to_owned()),
+        other => panic!("no such window: {other:?}"),
+    };
+    let cover = |word: &str| match word {
+        "Packages" => Cover::Packages,
+        "Kernel" => Cover::Kernel,
+        "Reboot" => Cover::Reboot,
+        other => panic!("no such cover: {other}"),
+    };
+    let window = Window {
+        name: words.at(1).parse().unwrap(),
+        uid: uid("mw", words.at(1)),
+        generation: 1,
+        selector: words.selector(),
+        action: if words.at(2) == "deny" { WindowAction::Deny } else { WindowAction::Allow },
+        when,
+        cutoff: words.length("cutoff"),
+        covers: words.value("covers").map(|covers| covers.split(',').map(cover).collect()),
+        provenance: None,
+    };
+    world.snapshot.windows.insert(window.name.clone(), Arc::new(window));
+}
+
+fn budget(world: &mut World, words: &Words<'_>) {
+    let limit = match (words.value("max"), words.value("min")) {
+        (Some(max), None) => BudgetLimit::MaxUnavailable(Share::parse(max).unwrap()),
+        (None, Some(min)) => BudgetLimit::MinAvailable(Share::parse(min).unwrap()),
+        other => panic!("a budget has max or min, not {other:?}"),
+    };
+    let budget = Budget {
+        name: words.at(1).parse().unwrap(),
+        uid: uid("mdb", words.at(1)),
+        generation: 1,
+        selector: words.selector(),
+        limit,
+        absent: if words.has("ignore") { AbsentMachines::Ignore } else { AbsentMachines::Count },
+        provenance: None,
+    };
+    world.snapshot.budgets.insert(budget.name.clone(), Arc::new(budget));
+}
+
+fn machine(world: &mut World, words: &Words<'_>, body: &str) {
+    let name: MachineName = words.at(1).parse().unwrap();
+    let silent = words.value("silent");
+    let reported = if words.has("never") { None } else { Some(reported(world, words, body)) };
+    let labels = words.words.iter().filter_map(|word| word.split_once('='));
+    let number = |option| words.value(option).map_or(0, |text| text.parse().unwrap());
+    if let Some(resolved) = words.value("absence-resolved") {
+        world.snapshot.resolved_absences.insert(name.clone(), world.ago(resolved));
+    }
+    let machine = Machine {
+        uid: uid(if words.has("anew") { "new" } else { "fm" }, words.at(1)),
+        labels: labels.map(|(key, value)| (key.into(), value.into())).collect(),
+        admitted: !words.has("unadmitted"),
+        suspend: words.has("suspended"),
+        revoked: words.has("revoked"),
+        resolved_through: number("resolved"),
+        retried_through: number("retried"),
+        presence: match silent {
+            _ if reported.is_none() => Presence::Never,
+            None => Presence::Present,
+            Some(silent) => Presence::Silent {
+                last_heard: world.ago(silent),
+                counted_from: world.ago(words.value("counted").unwrap_or(silent)),
+            },
+        },
+        reported,
+        last_number: number("last"),
+        holds: words.value("ours").into_iter().flat_map(|ours| ours.split(',')).map(key).collect(),
+        first_converged: None,
+        name,
+    };
+    world.snapshot.machines.insert(machine.name.clone(), Arc::new(machine));
+}
+
+fn reported(world: &mut World, words: &Words<'_>, body: &str) -> Reported {
+    let architecture: Architecture = words.value("arch").unwrap_or("amd64").parse().unwrap();
+    let packages: Vec<Package> =
+        body.split(';').map(str::trim).filter(|text| !text.is_empty()).map(package).collect();
+    let mut inventory = Inventory {
+        architecture: architecture.clone(),
+        lists: Digest::of(b"lists"),
+        interest: packages.iter().map(|package| package.key.name.clone()).collect(),
+        packages,
+    };
+    inventory.canonicalise();
+    let digest = inventory.digest();
+    if !words.has("no-inventory") {
+        world.snapshot.inventories.insert(digest.clone(), Arc::new(inventory));
+    }
+    let mut capabilities = BTreeSet::from([
+        Capability::ExactSimulation,
+        Capability::Packages,
+        Capability::Reboot,
+        Capability::Journal,
+    ]);
+    capabilities.retain(|capability| words.value("cannot") != Some(capability.as_str()));
+    let report = Report {
+        agent: "0.1.0".into(),
+        capabilities,
+        os: Os { id: "debian".into(), version_id: "12".into(), codename: "bookworm".into() },
+        architecture,
+        kernel: kernels(words),
+        boot: Boot { id: "boot".into(), time: world.ago(words.value("booted").unwrap_or("100h")) },
+        reboot_required: words
+            .value("reboot-required")
+            .map(|since| RebootRequired { since: world.ago(since), packages: BTreeSet::new() }),
+        inventory: digest,
+        dpkg_interrupted: words.has("interrupted"),
+        upgradable: 0,
+        failed_units: words.value("failed-unit").into_iter().map(|unit| unit.parse().unwrap()).collect(),
+        hardware: Hardware { cpu_vendor: "GenuineIntel".into(), ..Hardware::default() },
+        last_activity: words.value("carried").map_or(0, |text| text.parse().unwrap()),
+    };
+    let time = world.ago(words.value("reported").unwrap_or("1h"));
+    Reported { session: 1, sequence: 1, digest: report.digest(), time, facts: report.facts(), report }
+}
+
+/// `kernels 6.1.0-49=6.1.170,6.1.0-50=6.1.176` with the meta-package `linux-image`; `runs 6.1.0-49`.
+fn kernels(words: &Words<'_>) -> Kernel {
+    let installed = words.value("kernels").into_iter().flat_map(|all| all.split(',')).map(|one| {
+        let (release, version) = one.split_once('=').unwrap_or((one, ""));
+        let followed =
+            DebianVersion::parse(version).ok().map(|version| ("linux-image".parse().unwrap(), version));
+        InstalledKernel {
+            release: release.into(),
+            package: format!("linux-image-{release}").parse().unwrap(),
+            version: "1".parse().unwrap(),
+            followed_by: followed.into_iter().collect(),
+        }
+    });
+    Kernel {
+        booted: words.value("runs").unwrap_or("6.1.0-49").into(),
+        installed: installed.collect(),
+        next_boot: None,
+        command_line: words.value("line").map_or("quiet".into(), SmolStr::new),
+    }
+}
+
+/// `openssl 3.0.14 held broken -> 3.0.15 3.0.16@100`: the first on offer is the candidate, if its pin is 500.
+fn package(text: &str) -> Package {
+    let (installed, offers) = text.split_once("->").unwrap_or((text, ""));
+    let words = Words::of(installed);
+    let offers: Vec<Offer> = offers
+        .split_whitespace()
+        .map(|offer| {
+            let (version, pin) = offer.split_once('@').unwrap_or((offer, "500"));
+            Offer { version: version.parse().unwrap(), pin: pin.parse().unwrap(), origins: Vec::new() }
+        })
+        .collect();
+    let installed =
+        DebianVersion::parse(words.at(1)).ok().filter(|_| words.at(1) != "-").map(|version| Installed {
+            version,
+            state: if words.has("broken") { PackageState::Broken } else { PackageState::Installed },
+            held: words.has("held"),
+            automatic: false,
+        });
+    let first = offers.first().filter(|offer| offer.pin >= 500).map(|offer| offer.version.clone());
+    Package {
+        key: key(words.at(0)),
+        candidate: first.or_else(|| installed.as_ref().map(|one| one.version.clone())),
+        installed,
+        offers,
+    }
+}
+
+fn activity(world: &mut World, words: &Words<'_>, body: &str) {
+    let name = ActivityName::parse(words.at(1)).unwrap();
+    let (phase, outcome) = words.at(2).split_once('(').unwrap_or((words.at(2), ""));
+    let phase: Phase = parsed(phase);
+    let outcome = outcome.strip_suffix(')').map(parsed::<OutcomeReason>);
+    let at = world.ago(words.at(3));
+    let created = if phase.is_finished() { at - SignedDuration::from_mins(1) } else { at };
+    let steps: Vec<Step> = body.split('|').map(|text| step(world, text)).collect();
+    let completed: usize = words.value("completed").map_or(0, |text| text.parse().unwrap());
+    let done = if phase == Phase::Succeeded { steps.len() } else { completed };
+    let spec = ActivitySpec {
+        machine_uid: uid("fm", name.machine.as_str()),
+        health: HealthCheck {
+            units: words.value("units").into_iter().map(|unit| unit.parse().unwrap()).collect(),
+            settle_seconds: u32::try_from(words.length("settle").as_secs()).unwrap(),
+        },
+        cause: Cause { revision: None, proposal: None },
+        budgets: words
+            .value("budgets")
+            .into_iter()
+            .flat_map(|all| all.split(','))
+            .map(|one| one.parse().unwrap())
+            .collect(),
+        windows: BTreeMap::new(),
+        expiry: world.snapshot.now + SignedDuration::from_hours(1),
+        name: name.clone(),
+        steps,
+    };
+    let begun = phase != Phase::Pending && phase != Phase::Refused && phase != Phase::Expired;
+    let steps = spec.steps.iter().enumerate().map(|(place, _)| StepStatus {
+        started: (begun && place <= done).then_some(created),
+        completed: (place < done).then_some(at),
+    });
+    let activity = Activity {
+        uid: uid("act", words.at(1)),
+        created,
+        cancel: false,
+        epoch: 7,
+        phase,
+        delivered: begun.then_some(created),
+        finished: phase.is_finished().then_some(at),
+        outcome,
+        message: String::new(),
+        steps: steps.collect(),
+        spec,
+    };
+    if let Some(machine) = world.snapshot.machines.get_mut(&name.machine) {
+        let machine = Arc::make_mut(machine);
+        machine.last_number = machine.last_number.max(name.number);
+    }
+    world.snapshot.activities.insert(name, Arc::new(activity));
+}
+
+fn parsed<T: for<'a> serde::Deserialize<'a>>(word: &str) -> T {
+    serde_json::from_value(serde_json::Value::String(word.to_owned())).unwrap()
+}
+
+/// `install fix openssl 3.0.15, curl 8`; `remove fix telnet -`; `reboot fix`; `hold fix openssl`; `repair fix`.
+fn step(world: &World, text: &str) -> Step {
+    let words = Words::of(text);
+    let transaction = || {
+        let rest = words.words[2..].join(" ");
+        let requested = rest.split(',').map(|change| {
+            let (name, to) = change.trim().split_once(' ').unwrap();
+            Change { package: key(name), from: None, to: DebianVersion::parse(to).ok().filter(|_| to != "-") }
+        });
+        Transaction { requested: requested.collect(), ..Transaction::default() }
+    };
+    let action = match words.at(0) {
+        "install" => StepAction::InstallPackages(transaction()),
+        "remove" => StepAction::RemovePackages(transaction()),
+        "hold" => StepAction::HoldPackages {
+            hold: words.words[2..].iter().map(|one| key(one)).collect(),
+            unhold: BTreeSet::new(),
+        },
+        "repair" => StepAction::RepairPackages,
+        "reboot" => StepAction::Reboot { kernel: None },
+        other => panic!("no such step: {other}"),
+    };
+    let baselines = words.at(1).split('+').map(|name| {
+        let name: ObjectName = name.parse().unwrap();
+        let uid = world
+            .snapshot
+            .package_baselines
+            .get(&name)
+            .map_or(uid("pb", "gone"), |one| one.common.uid.clone());
+        (BaselineRef { kind: BaselineKind::PackageBaseline, name }, uid)
+    });
+    Step { action, baselines: baselines.collect(), timeout: SignedDuration::from_hours(1) }
+}
+
+fn rollout(world: &mut World, words: &Words<'_>) {
+    let baseline = BaselineRef { kind: BaselineKind::PackageBaseline, name: words.at(1).parse().unwrap() };
+    let (package, version) = words.at(2).split_once('=').unwrap();
+    let item = Item { package: key(package), target: Target::Version(version.parse().unwrap()) };
+    let progress =
+        ItemProgress { barred: words.value("barred").map(|ago| world.ago(ago)), ..ItemProgress::default() };
+    let rollout = world.snapshot.rollouts.entry(baseline).or_default();
+    Arc::make_mut(rollout).items.insert(item, progress);
+}
+
+fn apt(world: &mut World, words: &Words<'_>, body: &str) {
+    match words.at(1) {
+        "silent" => world.apt.silent = true,
+        "refuses" => {
+            world.apt.refused.insert(words.at(2).to_owned(), body.to_owned());
+        }
+        "with" => {
+            let changes = body.split(',').map(|text| {
+                let change = Words::of(text);
+                let version = |word: &str| DebianVersion::parse(word).ok().filter(|_| word != "-");
+                Change { package: key(change.at(0)), from: version(change.at(1)), to: version(change.at(3)) }
+            });
+            world.apt.with.insert(words.at(2).to_owned(), changes.collect());
+        }
+        other => panic!("apt cannot {other}"),
+    }
+}
