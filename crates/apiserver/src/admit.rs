@@ -1,0 +1,403 @@
+//! What happens to an object between the request and the store: names, defaults, pruning, validation, generation.
+//! Values here are in the version of the request; [`to_stored`] turns them around at the end.
+
+use jiff::Timestamp;
+use muster_schema::Cause;
+use rand::Rng as _;
+use serde_json::{Value, json};
+
+use crate::managed;
+use crate::names;
+use crate::object::items;
+use crate::query::{Unknown, WriteOptions};
+use crate::registry::{Nature, Resource};
+use crate::server::Ask;
+use crate::status::{Fault, cause};
+use crate::{builtin, definition, events};
+
+/// Bytes of all annotations together, as in Kubernetes.
+const ANNOTATIONS: usize = 256 << 10;
+
+/// Longest base of a generated name: with its five random characters it is still a label.
+const GENERATED: usize = 58;
+
+/// Checks that a body is an object of the kind that the path names.
+pub(crate) fn check_kind(ask: &Ask<'_>, object: &Value) -> Result<(), Fault> {
+    let (kind, api_version) =
+        (object["kind"].as_str().unwrap_or_default(), object["apiVersion"].as_str().unwrap_or_default());
+    let wanted = &ask.resource.kind;
+    if !object.is_object() || kind.is_empty() {
+        let mut text = object.to_string();
+        let short: String = text.chars().take(30).collect();
+        text.truncate(text.char_indices().nth(1000).map_or(text.len(), |(index, _)| index));
+        return Err(Fault::bad_request(format!(
+            "the object provided is unrecognized (must be of type {wanted}): Object 'Kind' is missing in '{text}' ({short} ...)"
+        )));
+    }
+    if api_version != ask.api_version() {
+        return Err(Fault::bad_request(format!(
+            "the API version in the data ({api_version}) does not match the expected API version ({})",
+            ask.api_version()
+        )));
+    }
+    if kind != wanted {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        let causes =
+            vec![cause("FieldValueInvalid", "kind", format!("Invalid value: \"{kind}\": must be {wanted}"))];
+        return Err(Fault::invalid(&ask.resource.group, kind, name, causes));
+    }
+    Ok(())
+}
+
+/// Puts the namespace of the path into the object, or refuses another one.
+pub(crate) fn set_namespace(ask: &Ask<'_>, object: &mut Value) -> Result<(), Fault> {
+    if !object["metadata"].is_object() {
+        object["metadata"] = json!({});
+    }
+    let wanted = &ask.target.namespace;
+    match object["metadata"]["namespace"].as_str().filter(|_| ask.resource.namespaced) {
+        Some(named) if !named.is_empty() && named != wanted => Err(Fault::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        )),
+        _ if wanted.is_empty() => {
+            remove(&mut object["metadata"], "namespace");
+            Ok(())
+        }
+        _ => {
+            object["metadata"]["namespace"] = wanted.clone().into();
+            Ok(())
+        }
+    }
+}
+
+/// A new object, ready for [`finish`].
+pub(crate) fn create(ask: &Ask<'_>, object: &mut Value) -> Result<(), Fault> {
+    let meta = &mut object["metadata"];
+    if meta["resourceVersion"].as_str().is_some_and(|version| !version.is_empty() && version != "0") {
+        return Err(Fault::bad_request("resourceVersion should not be set on objects to be created"));
+    }
+    for field in
+        ["resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"]
+    {
+        remove(meta, field);
+    }
+    let base = meta["generateName"].as_str().unwrap_or_default();
+    if meta["name"].as_str().is_none_or(str::is_empty) {
+        if base.is_empty() {
+            let causes = vec![cause(
+                "FieldValueRequired",
+                "metadata.name",
+                "Required value: name or generateName is required",
+            )];
+            return Err(ask.fault(causes, ""));
+        }
+        let end = base.char_indices().nth(GENERATED).map_or(base.len(), |(index, _)| index);
+        meta["name"] = format!("{}{}", &base[..end], random_suffix()).into();
+    }
+    meta["uid"] = uuid::Uuid::new_v4().to_string().into();
+    meta["creationTimestamp"] = seconds(ask.inner.clock.now()).into();
+    if has_generation(&ask.resource) {
+        meta["generation"] = 1.into();
+    }
+    if has_own_status(ask) {
+        remove(object, "status");
+    }
+    Ok(())
+}
+
+/// A changed object: what no client may change comes from the live one.
+pub(crate) fn update(ask: &Ask<'_>, live: &Value, object: &mut Value) -> Result<(), Fault> {
+    const KEPT: &[&str] = &[
+        "name",
+        "namespace",
+        "uid",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generation",
+        "selfLink",
+        "generateName",
+    ];
+    let name = &*ask.target.name;
+    let given = object["metadata"]["uid"].as_str().unwrap_or_default();
+    let own = live["metadata"]["uid"].as_str().unwrap_or_default();
+    if !given.is_empty() && given != own {
+        let why = format!("Precondition failed: UID in precondition: {given}, UID in object meta: {own}");
+        return Err(Fault::conflict(&ask.resource, name, &why));
+    }
+    for field in KEPT {
+        let value = live["metadata"][field].clone();
+        set_or_remove(&mut object["metadata"], field, value);
+    }
+    match &*ask.target.subresource {
+        "status" => {
+            let (status, managed) = (object["status"].take(), object["metadata"]["managedFields"].take());
+            *object = live.clone();
+            set_or_remove(object, "status", status);
+            set_or_remove(&mut object["metadata"], "managedFields", managed);
+        }
+        "finalize" => {
+            let finalizers = object["spec"]["finalizers"].take();
+            *object = live.clone();
+            object["spec"]["finalizers"] = finalizers;
+        }
+        _ if has_own_status(ask) => {
+            let status = live["status"].clone();
+            set_or_remove(object, "status", status);
+        }
+        _ => {}
+    }
+    if ask.resource.nature == Nature::Namespace && ask.target.subresource.is_empty() {
+        let finalizers = live["spec"]["finalizers"].clone();
+        set_or_remove(&mut object["spec"], "finalizers", finalizers);
+    }
+    Ok(())
+}
+
+/// Prunes, defaults, books the fields, counts the generation, validates. `applied`: server-side apply has done the
+/// bookkeeping. Returns warnings.
+pub(crate) fn finish(
+    ask: &Ask<'_>,
+    options: &WriteOptions,
+    live: Option<&Value>,
+    object: &mut Value,
+    applied: bool,
+) -> Result<Vec<String>, Fault> {
+    let version = ask.version();
+    let mut warnings = Vec::new();
+    if let Some(schema) = &version.schema {
+        let mut unknown = schema.prune(object);
+        unknown.extend(unknown_metadata(&object["metadata"]));
+        if !unknown.is_empty() {
+            let texts: Vec<String> = unknown.iter().map(|path| format!("unknown field \"{path}\"")).collect();
+            match options.unknown {
+                Unknown::Refuse => {
+                    return Err(Fault::bad_request(format!(
+                        "{} in version \"{}\" cannot be handled as a {}: strict decoding error: {}",
+                        ask.resource.kind,
+                        version.name,
+                        ask.resource.kind,
+                        texts.join(", ")
+                    )));
+                }
+                Unknown::Warn => warnings.extend(texts),
+                Unknown::Ignore => {}
+            }
+        }
+        schema.apply_defaults(object);
+    }
+    builtin::default(ask.resource.nature, object);
+    normalize(&mut object["metadata"]);
+    if !applied {
+        let writer = writer(ask, options.manager.as_deref());
+        let owned = std::mem::take(object);
+        *object = managed::update(&writer, live, owned);
+    }
+    if ask.resource.nature == Nature::Definition && ask.target.subresource.is_empty() {
+        definition::set_status(object, &ask.inner.registry, &seconds(ask.inner.clock.now()));
+    }
+    if let Some(live) = live
+        && has_generation(&ask.resource)
+        && content(ask, live) != content(ask, object)
+    {
+        object["metadata"]["generation"] = (live["metadata"]["generation"].as_i64().unwrap_or(0) + 1).into();
+    }
+    validate(ask, live, object)?;
+    for finalizer in items(&object["metadata"]["finalizers"]).filter_map(Value::as_str) {
+        let known = matches!(finalizer, "foregroundDeletion" | "orphan" | "kubernetes");
+        if live.is_none() && !finalizer.contains('/') && !known {
+            warnings.push(format!("metadata.finalizers: \"{finalizer}\": prefer a domain-qualified finalizer name to avoid accidental conflicts with other finalizer writers"));
+        }
+    }
+    Ok(warnings)
+}
+
+/// Who writes in this request.
+pub(crate) fn writer<'a>(ask: &'a Ask<'a>, manager: Option<&'a str>) -> managed::Writer<'a> {
+    managed::Writer {
+        resource: &ask.resource,
+        schema: ask.version().schema.clone(),
+        has_status: ask.version().status,
+        manager: manager.unwrap_or(ask.manager),
+        api_version: ask.api_version(),
+        subresource: &ask.target.subresource,
+        now: ask.inner.clock.now(),
+    }
+}
+
+fn validate(ask: &Ask<'_>, live: Option<&Value>, object: &Value) -> Result<(), Fault> {
+    let mut causes = metadata_causes(&ask.resource, live, object);
+    if let Some(schema) = &ask.version().schema {
+        causes.extend(schema.validate(object, live));
+    }
+    let mut stored = object.clone();
+    events::absorb(&ask.resource, &mut stored);
+    causes.extend(builtin::validate(ask.resource.nature, &stored, live));
+    if causes.is_empty() {
+        return Ok(());
+    }
+    Err(ask.fault(causes, object["metadata"]["name"].as_str().unwrap_or_default()))
+}
+
+fn metadata_causes(resource: &Resource, live: Option<&Value>, object: &Value) -> Vec<Cause> {
+    let meta = &object["metadata"];
+    let mut causes = Vec::new();
+    let mut invalid = |field: &str, value: &str, why: &str| {
+        causes.push(cause("FieldValueInvalid", field, format!("Invalid value: {}: {why}", json!(value))));
+    };
+    if live.is_none() {
+        let name = meta["name"].as_str().unwrap_or_default();
+        let check =
+            if resource.nature == Nature::Namespace { names::dns_label } else { names::dns_subdomain };
+        if let Some(why) = check(name) {
+            invalid("metadata.name", name, &why);
+        }
+    }
+    for (key, value) in meta["labels"].as_object().into_iter().flatten() {
+        if let Some(why) = names::label_key(key) {
+            invalid("metadata.labels", key, &why);
+        }
+        let text = value.as_str().unwrap_or_default();
+        if let Some(why) = names::label_value(text) {
+            invalid("metadata.labels", text, &why);
+        }
+    }
+    let mut total = 0;
+    for (key, value) in meta["annotations"].as_object().into_iter().flatten() {
+        if let Some(why) = names::label_key(&key.to_lowercase()) {
+            invalid("metadata.annotations", key, &why);
+        }
+        total += key.len() + value.as_str().map_or(0, str::len);
+    }
+    for finalizer in items(&meta["finalizers"]).filter_map(Value::as_str) {
+        if let Some(why) = names::label_key(finalizer) {
+            invalid("metadata.finalizers", finalizer, &why);
+        }
+    }
+    for (index, owner) in items(&meta["ownerReferences"]).enumerate() {
+        for field in ["apiVersion", "kind", "name", "uid"] {
+            if owner[field].as_str().is_none_or(str::is_empty) {
+                invalid(&format!("metadata.ownerReferences[{index}].{field}"), "", "must not be empty");
+            }
+        }
+    }
+    let controllers = items(&meta["ownerReferences"]).filter(|owner| owner["controller"] == true).count();
+    if controllers > 1 {
+        invalid("metadata.ownerReferences", "", "Only one reference can have Controller set to true");
+    }
+    if total > ANNOTATIONS {
+        let message = format!("Too long: may not be more than {ANNOTATIONS} bytes");
+        causes.push(cause("FieldValueTooLong", "metadata.annotations", message));
+    }
+    if let Some(live) = live.filter(|live| live["metadata"]["deletionTimestamp"].is_string()) {
+        let old: Vec<&Value> = items(&live["metadata"]["finalizers"]).collect();
+        let new: Vec<&str> =
+            items(&meta["finalizers"]).filter(|one| !old.contains(one)).filter_map(Value::as_str).collect();
+        if !new.is_empty() {
+            let message = format!(
+                "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+                new.iter().map(|one| format!("\"{one}\"")).collect::<Vec<_>>().join(", ")
+            );
+            causes.push(cause("FieldValueForbidden", "metadata.finalizers", message));
+        }
+    }
+    causes
+}
+
+fn unknown_metadata(meta: &Value) -> Vec<String> {
+    const KNOWN: &[&str] = &[
+        "annotations",
+        "creationTimestamp",
+        "deletionGracePeriodSeconds",
+        "deletionTimestamp",
+        "finalizers",
+        "generateName",
+        "generation",
+        "labels",
+        "managedFields",
+        "name",
+        "namespace",
+        "ownerReferences",
+        "resourceVersion",
+        "selfLink",
+        "uid",
+    ];
+    let fields = meta.as_object().into_iter().flatten();
+    fields.filter(|(key, _)| !KNOWN.contains(&&***key)).map(|(key, _)| format!("metadata.{key}")).collect()
+}
+
+/// Drops what means nothing in metadata: unknown fields, nulls, empty maps and lists.
+fn normalize(meta: &mut Value) {
+    for path in unknown_metadata(meta) {
+        remove(meta, path.trim_start_matches("metadata."));
+    }
+    if let Some(fields) = meta.as_object_mut() {
+        fields.retain(|_, value| match value {
+            Value::Null => false,
+            Value::Array(list) => !list.is_empty(),
+            Value::Object(map) => !map.is_empty(),
+            Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+        });
+    }
+}
+
+/// What a generation counts: everything but metadata, and but status where it has its own door.
+fn content(ask: &Ask<'_>, object: &Value) -> Value {
+    let mut content = object.clone();
+    remove(&mut content, "metadata");
+    if ask.version().status {
+        remove(&mut content, "status");
+    }
+    content
+}
+
+/// Does a write through the main door leave the status alone?
+fn has_own_status(ask: &Ask<'_>) -> bool {
+    ask.version().status && ask.target.subresource.is_empty()
+}
+
+pub(crate) fn has_generation(resource: &Resource) -> bool {
+    matches!(resource.nature, Nature::Custom | Nature::Definition)
+}
+
+/// Is it on its way out with nothing left that holds it? (A value in stored form.)
+pub(crate) fn is_finished(resource: &Resource, object: &Value) -> bool {
+    object["metadata"]["deletionTimestamp"].is_string()
+        && items(&object["metadata"]["finalizers"]).next().is_none()
+        && (resource.nature != Nature::Namespace || items(&object["spec"]["finalizers"]).next().is_none())
+}
+
+/// A value of the request's version as it is stored.
+pub(crate) fn to_stored(resource: &Resource, object: &mut Value) {
+    events::absorb(resource, object);
+    let group = if resource.nature == Nature::Event { "" } else { &*resource.group };
+    let version = &resource.storage;
+    object["apiVersion"] =
+        if group.is_empty() { version.clone() } else { format!("{group}/{version}") }.into();
+}
+
+/// Whole seconds, as in object metadata.
+pub(crate) fn seconds(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+fn random_suffix() -> String {
+    // No vowels and no look-alikes, as in Kubernetes: no generated name is ever a word.
+    const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+    let mut dice = rand::rng();
+    (0..5).map(|_| char::from(LETTERS[dice.random_range(0..LETTERS.len())])).collect()
+}
+
+pub(crate) fn remove(object: &mut Value, field: &str) {
+    if let Some(fields) = object.as_object_mut() {
+        fields.remove(field);
+    }
+}
+
+fn set_or_remove(object: &mut Value, field: &str, value: Value) {
+    if value.is_null() {
+        remove(object, field);
+    } else {
+        object[field] = value;
+    }
+}

@@ -1,0 +1,226 @@
+//! The public face: how a server is opened, given definitions, asked, and closed.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::access::Identity;
+use crate::audit::Audit;
+use crate::metrics::Metrics;
+use crate::registry::{DEFINITIONS, NAMESPACES, Registry};
+use crate::reply::{Body, Reply};
+use crate::server::Inner;
+use crate::status::Fault;
+use crate::store::{OpenError, Store};
+use crate::{builtin, collector, media};
+
+/// The server's clock; tests bring their own.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+
+impl Clock {
+    /// The machine's clock.
+    pub fn system() -> Self {
+        Self(Arc::new(Timestamp::now))
+    }
+
+    /// Any function.
+    pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+
+    /// The instant.
+    pub fn now(&self) -> Timestamp {
+        (self.0)()
+    }
+}
+
+impl std::fmt::Debug for Clock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Clock")
+    }
+}
+
+/// How to open a server.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The store; `None` keeps everything in memory only, for tests.
+    pub path: Option<PathBuf>,
+    /// The audit file; `None` writes none.
+    pub audit: Option<PathBuf>,
+    /// For timestamps of objects, ages and the audit file.
+    pub clock: Clock,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { path: None, audit: None, clock: Clock::system() }
+    }
+}
+
+/// The embedded API server; clones share it.
+#[derive(Clone)]
+pub struct ApiServer {
+    pub(crate) inner: Arc<Inner>,
+}
+
+impl ApiServer {
+    /// Opens the store, reads it, starts the writer and the collector. Needs a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be opened or read.
+    pub async fn open(config: Config) -> Result<Self, OpenError> {
+        let Config { path, audit, clock } = config;
+        let audit = Audit::open(audit.as_deref())?;
+        let (store, notices) = Store::open(path.as_deref())?;
+        let registry = Arc::new(Registry::new(builtin::resources()));
+        let inner = Arc::new(Inner {
+            store,
+            registry,
+            audit,
+            metrics: Metrics::new(),
+            clock,
+            stop: CancellationToken::new(),
+        });
+        inner.load_definitions()?;
+        let server = Self { inner };
+        for name in builtin::STANDARD_NAMESPACES {
+            if server.inner.store.get(NAMESPACES, name).is_none() {
+                server
+                    .install(
+                        "/api/v1/namespaces",
+                        name,
+                        &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}),
+                    )
+                    .await?;
+            }
+        }
+        tokio::spawn(collector::run(Arc::downgrade(&server.inner), notices, server.inner.stop.clone()));
+        Ok(server)
+    }
+
+    /// Installs or updates CustomResourceDefinitions; they are served when this returns.
+    ///
+    /// # Errors
+    ///
+    /// When one of them is refused; those before it are installed.
+    pub async fn apply_crds(&self, definitions: &[Value]) -> Result<(), OpenError> {
+        const PATH: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+        for definition in definitions {
+            let name = definition["metadata"]["name"].as_str().unwrap_or_default();
+            match self.inner.store.get(DEFINITIONS, name) {
+                None => self.install(PATH, name, definition).await?,
+                Some(live) => {
+                    let mut wanted = definition.clone();
+                    wanted["metadata"]["resourceVersion"] = live.meta.version.to_string().into();
+                    self.send(Method::PUT, &format!("{PATH}/{name}"), name, &wanted).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn install(&self, path: &str, name: &str, object: &Value) -> Result<(), OpenError> {
+        self.send(Method::POST, path, name, object).await
+    }
+
+    async fn send(&self, method: Method, path: &str, name: &str, object: &Value) -> Result<(), OpenError> {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{path}?fieldManager=muster-apiserver"))
+            .header("content-type", "application/json")
+            .body(http_body_util::Full::new(Bytes::from(object.to_string())))
+            .expect("the parts of this request are constants and names that the server accepts");
+        let response = self.handle(request, Identity::admin("system:apiserver")).await;
+        if response.status().is_success() {
+            return Ok(());
+        }
+        let body = media::collect(response.into_body()).await.unwrap_or_default();
+        let status: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let message = status["message"].as_str().unwrap_or_default().to_owned();
+        Err(OpenError::Definition { name: name.to_owned(), message })
+    }
+
+    /// A service for clients in this process, all of whose requests are this identity's:
+    /// `kube::Client::new(server.service(identity), "default")`.
+    pub fn service(&self, identity: Identity) -> Service {
+        Service { server: self.clone(), identity }
+    }
+
+    /// The text of `/metrics`.
+    pub fn metrics(&self) -> String {
+        self.inner.metrics.text(&self.inner.store.counts())
+    }
+
+    /// The newest resourceVersion.
+    pub fn resource_version(&self) -> u64 {
+        self.inner.store.version()
+    }
+
+    /// Ends watches, takes no more writes, commits what waits, closes the files.
+    pub async fn shutdown(&self) {
+        self.inner.stop.cancel();
+        let inner = self.inner.clone();
+        let closed = tokio::task::spawn_blocking(move || {
+            inner.store.close();
+            inner.audit.close();
+        });
+        // A panic in there has been reported; there is nothing more to close.
+        let _ = closed.await;
+    }
+
+    /// Answers one request of that identity: the only way in.
+    pub async fn handle<B>(&self, request: Request<B>, identity: Identity) -> Response<Body>
+    where
+        B: hyper::body::Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (parts, body) = request.into_parts();
+        let body = media::collect(body).await;
+        let inner = self.inner.clone();
+        if matches!(parts.method, Method::GET | Method::HEAD) {
+            return inner.answer(parts, body, identity).await;
+        }
+        // A write that has begun ends, and is audited, even if the client goes away.
+        let answer = tokio::spawn(async move { inner.answer(parts, body, identity).await });
+        answer.await.unwrap_or_else(|_| {
+            Reply::from(Fault::internal("the request could not be finished")).into_response("")
+        })
+    }
+}
+
+/// A server with an identity: a tower service.
+#[derive(Clone)]
+pub struct Service {
+    server: ApiServer,
+    identity: Identity,
+}
+
+impl<B> tower::Service<Request<B>> for Service
+where
+    B: hyper::body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let Self { server, identity } = self.clone();
+        Box::pin(async move { Ok(server.handle(request, identity).await) })
+    }
+}

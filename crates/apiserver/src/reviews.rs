@@ -1,0 +1,65 @@
+//! Questions about access and identity: answered, never stored.
+
+use serde_json::{Value, json};
+
+use crate::access::{self, Action, Identity};
+use crate::admit;
+use crate::media;
+use crate::reply::Reply;
+use crate::server::Ask;
+use crate::status::{Fault, cause};
+
+pub(crate) fn answer(ask: &Ask<'_>, identity: &Identity) -> Result<Reply, Fault> {
+    let mut review = media::decode(&ask.media(), &ask.body)?;
+    admit::check_kind(ask, &review)?;
+    review["status"] = match &*ask.resource.kind {
+        "SelfSubjectReview" => json!({"userInfo": {"username": identity.user, "groups": identity.groups}}),
+        "SelfSubjectRulesReview" => json!({
+            "resourceRules": access::rules_of(identity), "nonResourceRules": [], "incomplete": false,
+        }),
+        "SubjectAccessReview" => {
+            let groups = crate::object::items(&review["spec"]["groups"])
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect();
+            let user = review["spec"]["user"].as_str().unwrap_or_default().to_owned();
+            decision(&review["spec"], &Identity { user, groups })?
+        }
+        _ => decision(&review["spec"], identity)?,
+    };
+    if review["metadata"].is_null() {
+        review["metadata"] = json!({});
+    }
+    Ok(Reply::value(201, ask.form, &review))
+}
+
+fn decision(spec: &Value, identity: &Identity) -> Result<Value, Fault> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let (resource, path) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
+    let allowed = match (resource.is_object(), path.is_object()) {
+        (true, false) => {
+            let name = text(&resource["resource"]);
+            let subresource = text(&resource["subresource"]);
+            let full = if subresource.is_empty() { name } else { format!("{name}/{subresource}") };
+            let (verb, group) = (text(&resource["verb"]), text(&resource["group"]));
+            access::permits(identity, &Action { verb: &verb, group: &group, resource: &full })
+        }
+        (false, true) => access::permits_path(identity, &text(&path["verb"]), &text(&path["path"])),
+        (both, _) => {
+            let (field, message) = if both {
+                (
+                    "spec.nonResourceAttributes",
+                    "Invalid value: cannot be specified in combination with resourceAttributes",
+                )
+            } else {
+                (
+                    "spec.resourceAttributes",
+                    "Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must be specified",
+                )
+            };
+            let causes = vec![cause("FieldValueInvalid", field, message)];
+            return Err(Fault::invalid("authorization.k8s.io", "", "", causes));
+        }
+    };
+    Ok(json!({"allowed": allowed}))
+}

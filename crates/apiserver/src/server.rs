@@ -1,0 +1,340 @@
+//! The one way in: every request is understood, authorized, dispatched, counted and audited here.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Method, Response};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::access::{self, Action, Identity};
+use crate::api::Clock;
+use crate::audit::{Audit, Record};
+use crate::media::{self, Form};
+use crate::metrics::Metrics;
+use crate::object::{Stored, key_of};
+use crate::query::Query;
+use crate::registry::{DEFINITIONS, Nature, Registry, Resource, Version};
+use crate::reply::{Body, Reply};
+use crate::route::{self, Route, Target};
+use crate::status::Fault;
+use crate::store::{Change, OpenError, Proposal, Refusal, Store};
+use crate::{definition, discovery, openapi, read, remove, reviews, watch, write};
+
+pub(crate) struct Inner {
+    pub store: Store,
+    pub registry: Arc<Registry>,
+    pub audit: Audit,
+    pub metrics: Metrics,
+    pub clock: Clock,
+    pub stop: CancellationToken,
+}
+
+/// One request for a resource, with everything that the verbs need to know about it.
+pub(crate) struct Ask<'a> {
+    pub inner: &'a Arc<Inner>,
+    pub parts: &'a Parts,
+    pub query: &'a Query,
+    pub target: &'a Target,
+    pub resource: Arc<Resource>,
+    pub form: Form,
+    pub body: Bytes,
+    pub manager: &'a str,
+}
+
+impl Ask<'_> {
+    /// The version of the resource that the path names.
+    pub(crate) fn version(&self) -> &Version {
+        self.resource.version(&self.target.version).expect("an Ask is made only for a version that is served")
+    }
+
+    pub(crate) fn api_version(&self) -> String {
+        self.resource.api_version(&self.target.version)
+    }
+
+    pub(crate) fn key(&self) -> Box<str> {
+        key_of(&self.target.namespace, &self.target.name)
+    }
+
+    pub(crate) fn media(&self) -> String {
+        media::content_type(&self.parts.headers)
+    }
+
+    pub(crate) fn fault(&self, causes: Vec<muster_schema::Cause>, name: &str) -> Fault {
+        Fault::invalid(&self.resource.group, &self.resource.kind, name, causes)
+    }
+}
+
+impl Inner {
+    pub(crate) fn load_definitions(&self) -> Result<(), OpenError> {
+        let page = self.store.list(DEFINITIONS, "", "", None, usize::MAX, &|_| true);
+        for stored in page.map(|page| page.items).unwrap_or_default() {
+            let value = stored.value();
+            let resource = definition::compile(&value).map_err(|causes| OpenError::Definition {
+                name: stored.meta.name.to_string(),
+                message: causes
+                    .iter()
+                    .map(|c| format!("{}: {}", c.field, c.message))
+                    .collect::<Vec<_>>()
+                    .join("; "),
+            })?;
+            if definition::is_established(&value) {
+                self.registry.insert(resource.into());
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn answer(
+        self: &Arc<Self>,
+        parts: Parts,
+        body: Result<Bytes, Fault>,
+        identity: Identity,
+    ) -> Response<Body> {
+        let received = self.clock.now();
+        let id = uuid::Uuid::new_v4().to_string();
+        let query = Query::parse(parts.uri.query().unwrap_or_default());
+        let route = route::parse(parts.uri.path());
+        let verb = match &route {
+            Route::Plain(_) => parts.method.as_str().to_ascii_lowercase(),
+            Route::Resource(target) => route::verb(&parts.method, target, &query).to_owned(),
+        };
+        let user_agent =
+            parts.headers.get("user-agent").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let by_agent = user_agent.split('/').next().filter(|name| !name.is_empty()).unwrap_or("unknown");
+        // Clients in this process send no user agent; their identity says as much.
+        let by_identity = if user_agent.is_empty() { &*identity.user } else { by_agent };
+        let manager = query.get("fieldManager").unwrap_or(by_identity).to_owned();
+        let record = Record {
+            id: id.clone(),
+            verb: verb.clone(),
+            uri: parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
+            identity: identity.clone(),
+            user_agent: user_agent.to_owned(),
+            target: if let Route::Resource(target) = &route { Some(target.clone()) } else { None },
+            received,
+        };
+        let result = match body {
+            Err(fault) => Err(fault),
+            Ok(_) if parts.headers.contains_key("authorization") => Err(Fault::unauthorized()),
+            Ok(body) => match &route {
+                Route::Plain(path) => self.plain(&parts, path, &verb, &identity),
+                Route::Resource(target) => {
+                    self.resource(&parts, &query, target, &verb, body, &identity, by_agent).await
+                }
+            },
+        };
+        let mut reply = result.unwrap_or_else(Reply::from);
+        let resource = record.target.as_ref().map_or("", |target| &*target.resource);
+        self.metrics.count(&verb, resource, &manager, reply.code);
+        if verb == "watch" && reply.code == 200 {
+            reply.body = watch::with_end(reply.body, self.clone(), record);
+        } else {
+            self.audit.write(&record, reply.code, &reply.name, self.clock.now()).await;
+        }
+        reply.into_response(&id)
+    }
+
+    fn plain(&self, parts: &Parts, path: &str, verb: &str, identity: &Identity) -> Result<Reply, Fault> {
+        if !access::permits_path(identity, verb, path) {
+            let message = format!("forbidden: User \"{}\" cannot {verb} path \"{path}\"", identity.user);
+            let mut fault = Fault::new(403, "Forbidden", message);
+            fault.details = Some(json!({}));
+            return Err(fault);
+        }
+        if !matches!(parts.method, Method::GET | Method::HEAD) {
+            return Err(Fault::method_not_allowed());
+        }
+        match path {
+            "/version" => Ok(Reply::json(200, &discovery::version())),
+            "/metrics" => {
+                let text = self.metrics.text(&self.store.counts());
+                Ok(Reply::bytes(200, "application/openmetrics-text; version=1.0.0; charset=utf-8", text))
+            }
+            _ if ["/healthz", "/livez", "/readyz"].iter().any(|open| path.starts_with(open)) => {
+                Ok(Reply::text(200, "ok"))
+            }
+            _ if path == "/openapi/v3" || path.starts_with("/openapi/v3/") => {
+                openapi::answer(&self.registry, path)
+            }
+            _ => discovery::answer(
+                &self.registry,
+                path,
+                media::negotiate(&parts.headers).unwrap_or(Form::Json),
+            ),
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one caller; a struct for it would be this list again")]
+    async fn resource(
+        self: &Arc<Self>,
+        parts: &Parts,
+        query: &Query,
+        target: &Target,
+        verb: &str,
+        body: Bytes,
+        identity: &Identity,
+        manager: &str,
+    ) -> Result<Reply, Fault> {
+        self.authorize(target, verb, identity)?;
+        let resource = self.registry.get(&target.group, &target.resource);
+        let served =
+            resource.as_ref().and_then(|resource| resource.version(&target.version)).filter(|v| v.served);
+        let (Some(resource), Some(version)) = (&resource, served) else {
+            let known =
+                self.registry.group_versions().contains_key(&(target.group.clone(), target.version.clone()));
+            return Err(if known { Fault::no_resource() } else { Fault::no_page() });
+        };
+        if !resource.namespaced && !target.namespace.is_empty() {
+            return Err(Fault::no_resource());
+        }
+        let form = media::negotiate(&parts.headers)?;
+        let ask = Ask { inner: self, parts, query, target, resource: resource.clone(), form, body, manager };
+        let mut reply = ask.answer(verb, identity).await?;
+        if let Some(warning) = &version.deprecated {
+            let text = if warning.is_empty() {
+                format!("{} {} is deprecated", resource.api_version(&version.name), resource.kind)
+            } else {
+                warning.clone()
+            };
+            reply.warnings.insert(0, text);
+        }
+        Ok(reply)
+    }
+
+    fn authorize(&self, target: &Target, verb: &str, identity: &Identity) -> Result<(), Fault> {
+        let Target { group, resource, namespace, name, subresource, .. } = target;
+        let full =
+            if subresource.is_empty() { resource.clone() } else { format!("{resource}/{subresource}") };
+        if access::permits(identity, &Action { verb, group, resource: &full }) {
+            return Ok(());
+        }
+        let place = if namespace.is_empty() {
+            "at the cluster scope".to_owned()
+        } else {
+            format!("in the namespace \"{namespace}\"")
+        };
+        let why = format!(
+            "User \"{}\" cannot {verb} resource \"{full}\" in API group \"{group}\" {place}",
+            identity.user
+        );
+        let qualified = if group.is_empty() { resource.clone() } else { format!("{resource}.{group}") };
+        let named = if name.is_empty() { String::new() } else { format!(" \"{name}\"") };
+        let mut fault = Fault::new(403, "Forbidden", format!("{qualified}{named} is forbidden: {why}"));
+        let mut details = json!({"kind": resource});
+        for (key, value) in [("group", group), ("name", name)] {
+            if !value.is_empty() {
+                details[key] = value.clone().into();
+            }
+        }
+        fault.details = Some(details);
+        Err(fault)
+    }
+
+    /// Changes an object outside any request (the collector), however often others get in between.
+    /// `change` says what to put; `None`: nothing to do.
+    pub(crate) async fn edit(
+        &self,
+        resource: &Resource,
+        key: &str,
+        change: impl Fn(&mut Value) -> bool,
+    ) -> Result<(), Refusal> {
+        loop {
+            let Some(live) = self.store.get(&resource.shelf, key) else { return Ok(()) };
+            let mut value = live.value();
+            if !change(&mut value) {
+                return Ok(());
+            }
+            let gone = crate::admit::is_finished(resource, &value);
+            match self.propose(resource, key, Some(&live), value, gone, None).await {
+                Err(Refusal::Stale) => {}
+                Ok(_) => return Ok(()),
+                Err(refusal) => return Err(refusal),
+            }
+        }
+    }
+
+    /// Proposes a stored-form object in place of `live`.
+    pub(crate) async fn propose(
+        &self,
+        resource: &Resource,
+        key: &str,
+        live: Option<&Stored>,
+        value: Value,
+        gone: bool,
+        compiled: Option<Arc<Resource>>,
+    ) -> Result<Arc<Stored>, Refusal> {
+        let on_publish: Option<Box<dyn FnOnce() + Send>> = match resource.nature {
+            Nature::Definition => {
+                let registry = self.registry.clone();
+                let names = &value["spec"]["names"]["plural"];
+                let (group, plural) = (
+                    value["spec"]["group"].as_str().unwrap_or_default().to_owned(),
+                    names.as_str().unwrap_or_default().to_owned(),
+                );
+                let in_force = definition::is_established(&value);
+                Some(Box::new(move || match compiled {
+                    _ if gone => registry.remove(&group, &plural),
+                    Some(compiled) if in_force => registry.insert(compiled),
+                    Some(_) | None => {}
+                }))
+            }
+            _ => None,
+        };
+        let change = if gone { Change::Remove(value) } else { Change::Put(value) };
+        self.store
+            .propose(Proposal {
+                shelf: resource.shelf.clone(),
+                key: key.into(),
+                expect: live.map(|live| live.meta.version),
+                change,
+                fields: resource.fields.clone(),
+                on_publish,
+            })
+            .await
+    }
+}
+
+impl Ask<'_> {
+    async fn answer(&self, verb: &str, identity: &Identity) -> Result<Reply, Fault> {
+        if self.resource.nature == Nature::Review {
+            return match verb {
+                "create" => reviews::answer(self, identity),
+                "get" => Err(Fault::no_resource()),
+                _ => Err(Fault::method_not_allowed()),
+            };
+        }
+        match &*self.target.subresource {
+            "" => {}
+            "status" if self.version().status => {
+                return match verb {
+                    "get" => read::get(self),
+                    "update" => write::replace(self).await,
+                    "patch" => write::patch(self).await,
+                    _ => Err(Fault::method_not_allowed()),
+                };
+            }
+            "finalize" if self.resource.nature == Nature::Namespace && verb == "update" => {
+                return write::replace(self).await;
+            }
+            _ => return Err(Fault::not_found(&self.resource, &self.target.name)),
+        }
+        // One object's verbs need its namespace; so does creating.
+        let nowhere = self.resource.namespaced && self.target.namespace.is_empty();
+        if nowhere && (!self.target.name.is_empty() || matches!(verb, "create" | "deletecollection")) {
+            return Err(Fault::no_page());
+        }
+        match verb {
+            "get" => read::get(self),
+            "list" => read::list(self),
+            "watch" => watch::start(self),
+            "create" if self.target.name.is_empty() => write::create(self).await,
+            "update" if !self.target.name.is_empty() => write::replace(self).await,
+            "patch" if !self.target.name.is_empty() => write::patch(self).await,
+            "delete" => remove::one(self).await,
+            "deletecollection" if self.resource.nature != Nature::Namespace => remove::all(self).await,
+            _ => Err(Fault::method_not_allowed()),
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The server as its clients see it: kube-rs in the same process, a store on disk, TLS.
+
+#![allow(clippy::unwrap_used, reason = "a test's helpers fail as its tests do")]
+
+mod objects;
+mod restart;
+mod support;
+mod tls;
+mod watches;
