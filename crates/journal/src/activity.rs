@@ -1,0 +1,109 @@
+//! An activity as it was offered to the machine, and how far it is.
+
+use muster_model::{ActivityName, HealthCheck, OutcomeReason, Phase, StepAction, Uid};
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use crate::Moment;
+
+/// An activity as the gateway offers it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Offer {
+    /// `<machine>-<n>`.
+    pub name: ActivityName,
+    /// Its uid: carried out once, ever.
+    pub uid: Uid,
+    /// What to do, in order.
+    pub steps: Vec<OfferedStep>,
+    /// What must be healthy afterwards.
+    pub health: HealthCheck,
+    /// Since when `expires_in_seconds` counts: the moment at which the request went out that this answers, so that
+    /// the machine's deadline is never after the controller's.
+    pub asked: Moment,
+    /// No step may start later than so many seconds after `asked` (rule A4).
+    pub expires_in_seconds: u64,
+    /// A cancel was asked for.
+    pub cancel: bool,
+}
+
+/// One step as offered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OfferedStep {
+    /// What to do.
+    pub action: StepAction,
+    /// It fails as `TimedOut` (a reboot as `RebootNotObserved`) after so many seconds.
+    pub timeout_seconds: u64,
+}
+
+/// The activity in the journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Record {
+    pub(crate) offer: Offer,
+    /// The gateway knows that it runs: no step acts before (see [`crate::Next::Report`]).
+    pub(crate) begun: bool,
+    pub(crate) cancel: bool,
+    /// Boots seen since it was offered (rule K4).
+    pub(crate) boots: u32,
+    pub(crate) last_boot: SmolStr,
+    /// By step, as far as begun.
+    pub(crate) steps: Vec<StepRecord>,
+    pub(crate) stage: Stage,
+}
+
+/// How far a step is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StepRecord {
+    /// When its preparation was done: nothing on the machine changed before.
+    pub(crate) started: Moment,
+    pub(crate) completed: Option<Moment>,
+    /// The intent of the latest attempt.
+    pub(crate) intent: Option<Moment>,
+    /// How often its action was issued: more than once only where observation said that nothing had been done.
+    pub(crate) attempts: u32,
+}
+
+/// Where an activity stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Stage {
+    /// In one of its steps.
+    Step { at: usize, stage: StepStage },
+    /// All steps done; health is watched.
+    Verifying { since: Moment, healthy_since: Option<Moment> },
+    /// Over; kept until the gateway has it.
+    Finished { phase: Phase, outcome: Option<OutcomeReason>, message: String },
+}
+
+/// Where a step stands. Only `Waiting` and `Prepared` are free of consequences.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum StepStage {
+    /// Nothing was done.
+    Waiting,
+    /// Simulated, checked, downloaded; the machine is as it was.
+    Prepared,
+    /// The intent is on disk and the action is to be issued in this life of the process.
+    Acting,
+    /// The process died after the intent: what happened must be observed before anything else.
+    Unsure,
+    /// The action was issued; its result is to be observed.
+    Judging,
+}
+
+impl Record {
+    pub(crate) fn phase(&self) -> Phase {
+        match &self.stage {
+            Stage::Step { .. } => Phase::Running,
+            Stage::Verifying { .. } => Phase::Verifying,
+            Stage::Finished { phase, .. } => *phase,
+        }
+    }
+
+    pub(crate) fn is_expired(&self, now: &Moment) -> bool {
+        self.offer.asked.is_past(self.offer.expires_in_seconds, now)
+    }
+}

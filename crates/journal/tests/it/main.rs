@@ -1,0 +1,6 @@
+//! Stories of one machine's activity, and the property that no death makes it do a step twice.
+
+#![allow(clippy::unwrap_used, reason = "a test fails where its fixture is wrong")]
+mod crash;
+mod machine;
+mod stories;
