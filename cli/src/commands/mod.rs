@@ -1,0 +1,23 @@
+//! The commands: one file each, a function of the arguments that prints and returns how it ended.
+
+mod clears;
+mod controller;
+mod enroll;
+mod gateway;
+mod mark;
+mod status;
+mod up;
+mod validate;
+mod why;
+mod why_text;
+
+pub(crate) use controller::controller;
+pub(crate) use enroll::{
+    EnrollError, GATEWAY_ADDRESS, GATEWAY_CA, GATEWAY_CONFIG_MAP, TokenWish, enroll, new_token, random_name,
+};
+pub(crate) use gateway::gateway;
+pub(crate) use mark::{resolve, retry};
+pub(crate) use status::{short, source_error, status};
+pub(crate) use up::up;
+pub(crate) use validate::validate;
+pub(crate) use why::why;

@@ -1,0 +1,30 @@
+//! How a command ends, for scripts: design §11.
+
+use std::process::ExitCode;
+
+/// What became of a command that did its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ExitStatus {
+    /// Done, or ended by a signal: 0.
+    Done,
+    /// It did its work, and the answer is bad news (problems found): 1.
+    Problems,
+    /// What it waited for did not come in time: 3.
+    TimedOut,
+    /// The command line makes no sense: 64, as sysexits(3) has it.
+    Usage,
+}
+
+/// The exit code of an error.
+pub(crate) const FAILURE: u8 = 1;
+
+impl From<ExitStatus> for ExitCode {
+    fn from(status: ExitStatus) -> Self {
+        Self::from(match status {
+            ExitStatus::Done => 0,
+            ExitStatus::Problems => FAILURE,
+            ExitStatus::TimedOut => 3,
+            ExitStatus::Usage => 64,
+        })
+    }
+}

@@ -1,0 +1,77 @@
+//! `muster`: runs Muster on one machine, and asks it questions. Also `kubectl muster`.
+//!
+//! A command is a function of its arguments in `commands/`; what it prints goes through [`printer`], how it ends is an
+//! [`exit::ExitStatus`]. `up` alone starts servers, from `up/`. Deliberately not here: any decision about machines.
+
+mod arguments;
+mod commands;
+mod connect;
+mod exit;
+mod logs;
+mod places;
+mod printer;
+mod signals;
+mod up;
+mod view;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::arguments::{Arguments, Command};
+use crate::exit::{ExitStatus, FAILURE};
+use crate::printer::Printer;
+
+/// Thousands of machines are many small allocations of all threads: see dependencies.md.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Nobody is left to tell if that fails.
+            let _ = error.print();
+            return if error.use_stderr() { ExitStatus::Usage.into() } else { ExitStatus::Done.into() };
+        }
+    };
+    // Fails only if it was installed already, which is as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match run(arguments.command) {
+        Ok(status) => status.into(),
+        Err(error) => {
+            Printer.note(explain(&error));
+            ExitCode::from(FAILURE)
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitStatus> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let status = runtime.block_on(async {
+        let printer = Printer;
+        anyhow::Ok(match command {
+            Command::Up(arguments) => commands::up(arguments, printer).await?,
+            Command::Why(arguments) => commands::why(&arguments, printer).await?,
+            Command::Status(arguments) => commands::status(&arguments, printer).await?,
+            Command::Validate(arguments) => commands::validate(&arguments, printer)?,
+            Command::Resolve(arguments) => commands::resolve(&arguments, printer).await?,
+            Command::Retry(arguments) => commands::retry(&arguments, printer).await?,
+            Command::Enroll(arguments) => commands::enroll(&arguments, printer).await?,
+            Command::Controller(arguments) => commands::controller(arguments, printer).await?,
+            Command::Gateway(arguments) => commands::gateway(arguments, printer).await?,
+        })
+    });
+    // What still runs by now has been told to end, and was given its time.
+    runtime.shutdown_background();
+    status
+}
+
+/// The error and each cause of it, once.
+fn explain(error: &anyhow::Error) -> String {
+    let mut text = format!("error: {error}");
+    for cause in error.chain().skip(1) {
+        text += &format!("\n  because: {cause}");
+    }
+    text
+}
