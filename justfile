@@ -1,0 +1,27 @@
+# Recipes for people; CI runs .ci/run. `pip install rust-just` brings just.
+
+# What changes most often: format, lints and tests of everything that needs no root.
+check:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --features muster-tests/machines -- -D warnings
+    cargo test --workspace
+
+# Writes the generated files anew: crds/yaml and golden outputs.
+generate:
+    UPDATE_CRDS=1 cargo test -p muster-crds
+    UPDATE_EXPECT=1 cargo test --workspace
+
+# Real Debian machines in systemd-nspawn (needs root).
+machines *FILTER:
+    bash tests/tools/prepare.sh
+    cargo build --bin muster --bin muster-agent
+    cargo test -p muster-tests --features machines --test machines -- {{FILTER}}
+
+# The quickstart with 20 and with 1,000 fake machines: prints how long and how much memory.
+quickstart:
+    cargo build --bin muster
+    bash tests/tools/quickstart.sh
+
+# Everything that CI does.
+ci:
+    bash .ci/run
