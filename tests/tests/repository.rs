@@ -28,6 +28,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("muster-planner", &["model"]),
     ("muster-fleet", &["planner", "model"]),
     ("muster-journal", &["model"]),
+    ("muster-checker", &["model"]),
     ("muster-schema", &[]),
     ("muster-crds", &["model"]),
     ("muster-wire", &["model"]),
@@ -74,7 +75,7 @@ fn arrows_between_crates_point_one_way() {
 }
 
 /// Crates without I/O, clock, environment, randomness, async or hash order.
-const PURE: &[&str] = &["model", "planner", "fleet", "journal"];
+const PURE: &[&str] = &["model", "planner", "fleet", "journal", "checker"];
 
 #[test]
 fn pure_crates_have_their_bans_and_no_runtime() {
