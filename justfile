@@ -22,6 +22,10 @@ quickstart:
     cargo build --bin muster
     bash tests/tools/quickstart.sh
 
+# What planning costs at 1,000, 10,000 and 100,000 machines (docs/figures.md); `--short` leaves the last out.
+bench *ARGUMENTS:
+    cargo bench -p muster-planner --bench scale -- {{ARGUMENTS}}
+
 # Everything that CI does.
 ci:
     bash .ci/run

@@ -4,15 +4,16 @@
 //! file: who is selected (`select`), what is asked (`merge`), what it comes to (`target`, `kernel`, `reboot`), what was
 //! tried (`attempts`), which changes make one transaction (`evaluate`, `transaction`), when (`window`), how many at a time
 //! (`budget`), what one activity carries (`steps`), how one machine stands (`machine`), what is no longer wanted
-//! (`cancel`), and what the statuses say (`rollout`, `summary`).
+//! (`cancel`), and what the statuses say (`rollout`, `summary`). [`forecast`] runs it forward.
 //!
-//! Deliberately not here yet: waves and soak, approvals, upgrades, zones, overrides, forecast.
+//! Deliberately not here yet: waves and soak, approvals, upgrades, zones, overrides.
 
 mod attempts;
 mod budget;
 mod cancel;
 mod case;
 mod evaluate;
+mod forecast;
 mod kernel;
 mod machine;
 mod merge;
@@ -27,6 +28,8 @@ mod target;
 mod timer;
 mod transaction;
 mod window;
+
+pub use forecast::{Course, Ending, Fate, Fates, Forecast, Freeze, HORIZON, Opening, forecast};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

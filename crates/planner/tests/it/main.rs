@@ -4,6 +4,7 @@
 
 mod baselines;
 mod budgets;
+mod forecast;
 mod guards;
 mod history;
 mod safety;

@@ -1,0 +1,152 @@
+//! What planning costs by the size of the fleet: `just bench`. The figures are in docs/figures.md.
+//!
+//! One table row a size. Planning is measured against decoding the same state with serde_json in the same run, so that the
+//! ratio says the same on a slow machine as on a fast one; what is held is counted by the allocator. `--short` leaves the
+//! largest size out, `--size N` measures that size alone, and `--plans N` only plans it so often: for a profiler.
+
+#![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+#![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on stops where it stands")]
+
+mod fleet;
+mod memory;
+mod stored;
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use muster_model::{Machine, Snapshot, Verdict};
+use muster_planner::plan;
+
+use crate::memory::held;
+
+/// The sizes of issue 3.
+const SIZES: [usize; 3] = [1_000, 10_000, 100_000];
+
+/// The best of so many runs: what else the machine does only ever makes one longer.
+const RUNS: usize = 5;
+
+/// Targets of issue 3.
+const MOST_OF_DECODING: f64 = 0.5;
+const MOST_GROWTH: f64 = 1.3;
+const MOST_HELD: usize = 2048;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let number = |name: &str| {
+        let at = arguments.iter().position(|argument| argument == name)?;
+        let number: usize = arguments.get(at + 1)?.parse().expect("it is followed by a number");
+        Some(number)
+    };
+    if let Some(plans) = number("--plans") {
+        let snapshot = fleet::fleet(number("--size").unwrap_or(SIZES[1]));
+        (0..plans).for_each(|_| drop(black_box(plan(black_box(&snapshot)))));
+        return;
+    }
+    let sizes = match number("--size") {
+        Some(size) => vec![size],
+        None if arguments.iter().any(|argument| argument == "--short") => SIZES[..2].to_vec(),
+        None => SIZES.to_vec(),
+    };
+    println!("machines of {} packages, 30 baselines, 10 windows, 5 budgets", fleet::PACKAGES);
+    println!(
+        "| machines | inventories | not as wanted | decode | plan | of decode | µs a machine | held a machine (machine, activity, plan) |"
+    );
+    println!("|---|---|---|---|---|---|---|---|");
+    let rows: Vec<Row> = sizes.into_iter().map(measure).collect();
+    for (what, met) in targets(&rows) {
+        println!("{} {what}", if met { "met:   " } else { "MISSED:" });
+    }
+}
+
+/// What was measured at one size.
+struct Row {
+    machines: usize,
+    decode: Duration,
+    plan: Duration,
+    held: usize,
+}
+
+impl Row {
+    fn of_decoding(&self) -> f64 {
+        self.plan.as_secs_f64() / self.decode.as_secs_f64()
+    }
+
+    fn micros_a_machine(&self) -> f64 {
+        self.plan.as_secs_f64() * 1e6 / self.machines as f64
+    }
+}
+
+fn measure(machines: usize) -> Row {
+    let snapshot = fleet::fleet(machines);
+    let decode =
+        (0..if machines > 10_000 { 1 } else { RUNS }).map(|_| stored::decode(&snapshot)).min().unwrap();
+    let best = (0..RUNS)
+        .map(|_| {
+            let begun = Instant::now();
+            let decided = plan(&snapshot);
+            let took = begun.elapsed();
+            drop(decided);
+            took
+        })
+        .min()
+        .unwrap();
+    let (decided, plan_bytes) = held(|| plan(&snapshot));
+    let waiting = decided.machines.values().filter(|one| one.verdict != Verdict::Converged).count();
+    assert!(
+        decided.machines.values().any(|one| matches!(one.verdict, Verdict::Start(_))),
+        "something starts"
+    );
+    let machine_bytes = held_by(&snapshot, |snapshot| {
+        snapshot.machines.values().map(|machine| Machine::clone(machine)).collect::<Vec<_>>()
+    });
+    let activity_bytes = held_by(&snapshot, |snapshot| {
+        snapshot
+            .activities
+            .values()
+            .map(|activity| muster_model::Activity::clone(activity))
+            .collect::<Vec<_>>()
+    });
+    let each = [machine_bytes, activity_bytes, plan_bytes].map(|bytes| bytes / machines);
+    let row = Row { machines, decode, plan: best, held: each.iter().sum() };
+    println!(
+        "| {machines} | {} | {waiting} | {:.1?} | {:.1?} | {:.2} | {:.2} | {} B ({}, {}, {}) |",
+        snapshot.inventories.len(),
+        row.decode,
+        row.plan,
+        row.of_decoding(),
+        row.micros_a_machine(),
+        row.held,
+        each[0],
+        each[1],
+        each[2],
+    );
+    row
+}
+
+/// What a copy of a part of the snapshot holds.
+fn held_by<T>(snapshot: &Snapshot, copy: impl FnOnce(&Snapshot) -> T) -> usize {
+    held(|| copy(snapshot)).1
+}
+
+fn targets(rows: &[Row]) -> Vec<(String, bool)> {
+    let most = rows.iter().map(Row::of_decoding).fold(0.0, f64::max);
+    let held = rows.iter().map(|row| row.held).max().unwrap_or_default();
+    let mut targets = vec![
+        (
+            format!("planning from scratch takes {most:.2} of decoding, at most {MOST_OF_DECODING}"),
+            most <= MOST_OF_DECODING,
+        ),
+        (format!("{held} bytes are held a machine, at most {MOST_HELD}"), held <= MOST_HELD),
+    ];
+    if let [first, .., last] = rows {
+        let growth = last.micros_a_machine() / first.micros_a_machine();
+        targets.push((
+            format!(
+                "a machine takes {growth:.2} times as long at {} as at {}, at most {MOST_GROWTH}",
+                last.machines, first.machines
+            ),
+            growth <= MOST_GROWTH,
+        ));
+    }
+    targets
+}

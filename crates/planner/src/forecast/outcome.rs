@@ -1,0 +1,119 @@
+//! What an activity leaves behind when all goes well, and the report that shows it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use muster_model::{
+    Activity, ActivityName, Change, Digest, Installed, Instant, Inventory, Machine, Package, PackageKey,
+    PackageState, Phase, Report, Snapshot, StepAction, StepStatus,
+};
+
+/// Successes; machines with the same packages that do the same have the same packages afterwards.
+#[derive(Default)]
+pub(super) struct Outcomes {
+    /// By what was there and what was done.
+    known: BTreeMap<(Digest, Digest), Digest>,
+}
+
+impl Outcomes {
+    /// The activity has succeeded by now, and the machine has said so.
+    pub(super) fn succeed(&mut self, snapshot: &mut Snapshot, name: &ActivityName) {
+        let now = snapshot.now;
+        let Some(activity) = snapshot.activities.get_mut(name) else { return };
+        let activity = Arc::make_mut(activity);
+        activity.phase = Phase::Succeeded;
+        activity.finished = Some(now);
+        activity.steps = activity
+            .spec
+            .steps
+            .iter()
+            .enumerate()
+            .map(|(place, _)| StepStatus {
+                started: activity.steps.get(place).and_then(|step| step.started).or(Some(now)),
+                completed: Some(now),
+            })
+            .collect();
+        let activity: &Activity = activity;
+        let Some(machine) = snapshot.machines.get_mut(&name.machine) else { return };
+        let machine: &mut Machine = Arc::make_mut(machine);
+        let Some(reported) = &mut machine.reported else { return };
+        reported.time = now;
+        reported.sequence += 1;
+        reported.report.last_activity = name.number;
+        activity.spec.steps.iter().for_each(|step| shown(&mut reported.report, &step.action, now));
+        let before = reported.report.inventory.clone();
+        if let Some(inventory) = snapshot.inventories.get(&before) {
+            let done: Vec<&StepAction> = activity.spec.steps.iter().map(|step| &step.action).collect();
+            // Not the digest of its JSON: a name for it is enough here, and costs a hundredth.
+            let done_digest = Digest::of(format!("{done:?}").as_bytes());
+            let known = self
+                .known
+                .entry((before.clone(), done_digest.clone()))
+                .or_insert_with(|| Digest::of(format!("{before} after {done_digest}").as_bytes()));
+            reported.report.inventory = known.clone();
+            if !snapshot.inventories.contains_key(known) {
+                let mut inventory = Inventory::clone(inventory);
+                done.into_iter().for_each(|action| packages(&mut inventory, action));
+                snapshot.inventories.insert(known.clone(), Arc::new(inventory));
+            }
+        }
+    }
+}
+
+/// What the report says beside packages.
+fn shown(report: &mut Report, action: &StepAction, now: Instant) {
+    match action {
+        StepAction::InstallPackages(_) | StepAction::RemovePackages(_) | StepAction::HoldPackages { .. } => {}
+        StepAction::RepairPackages => report.dpkg_interrupted = false,
+        StepAction::Reboot { kernel } => {
+            report.boot.time = now;
+            report.reboot_required = None;
+            if let Some(kernel) = kernel {
+                report.kernel.booted = kernel.clone();
+            }
+        }
+    }
+}
+
+/// What the inventory says.
+fn packages(inventory: &mut Inventory, action: &StepAction) {
+    match action {
+        StepAction::InstallPackages(transaction) | StepAction::RemovePackages(transaction) => {
+            transaction.changes().for_each(|change| apply(inventory, change));
+        }
+        StepAction::HoldPackages { hold, unhold } => {
+            let set = |inventory: &mut Inventory, key: &PackageKey, held: bool| {
+                if let Ok(at) = inventory.packages.binary_search_by(|package| package.key.cmp(key))
+                    && let Some(installed) = &mut inventory.packages[at].installed
+                {
+                    installed.held = held;
+                }
+            };
+            unhold.iter().for_each(|key| set(inventory, key, false));
+            hold.iter().for_each(|key| set(inventory, key, true));
+        }
+        StepAction::RepairPackages => {
+            for installed in inventory.packages.iter_mut().filter_map(|package| package.installed.as_mut()) {
+                installed.state = PackageState::Installed;
+            }
+        }
+        StepAction::Reboot { kernel: _ } => {}
+    }
+}
+
+fn apply(inventory: &mut Inventory, change: &Change) {
+    let at = inventory.packages.binary_search_by(|package| package.key.cmp(&change.package));
+    let at = at.unwrap_or_else(|at| {
+        let candidate = change.to.clone();
+        let package = Package { key: change.package.clone(), installed: None, candidate, offers: Vec::new() };
+        inventory.packages.insert(at, package);
+        at
+    });
+    let before = inventory.packages[at].installed.take();
+    inventory.packages[at].installed = change.to.clone().map(|version| Installed {
+        version,
+        state: PackageState::Installed,
+        held: before.as_ref().is_some_and(|before| before.held),
+        automatic: before.is_some_and(|before| before.automatic),
+    });
+}

@@ -1,0 +1,311 @@
+//! The planner, run forward: from one instant at which something ends or may start to the next.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use jiff::tz::TimeZone;
+use muster_model::{
+    Activity, ActivityName, ActivitySpec, Change, Cover, Estimates, Instant, MachineName, MachinePlan,
+    ObjectName, OutcomeReason, Phase, Plan, Presence, Proposal, ProposalKey, Snapshot, StepStatus, Uid,
+    Verdict, WaitingOn,
+};
+
+use super::outcome::Outcomes;
+use super::{Course, Ending, Fate, Opening, freezes};
+use crate::plan;
+use crate::timer::after;
+
+/// How many verdicts a forecast may ask for: a thousand machines for five thousand plans, which is months of nights.
+const MOST_VERDICTS: usize = 5_000_000;
+
+/// Even of the largest fleet so many plans are made.
+const FEWEST_PLANS: usize = 20;
+
+/// The course of events if steps take so long.
+pub(super) fn run(snapshot: &Snapshot, durations: Estimates, until: Instant) -> Course {
+    let mut run = Run::new(snapshot.clone(), durations);
+    let most = (MOST_VERDICTS / snapshot.machines.len().max(1)).max(FEWEST_PLANS);
+    let mut decided = run.decide();
+    let mut ending = Ending::Limit;
+    for _ in 0..most {
+        match run.next(&decided) {
+            None => ending = Ending::Settled,
+            Some(next) if next > until => ending = Ending::Horizon,
+            Some(next) => {
+                run.advance(next);
+                decided = run.decide();
+                continue;
+            }
+        }
+        break;
+    }
+    run.course(snapshot, &decided, ending, until)
+}
+
+struct Run {
+    snapshot: Snapshot,
+    durations: Estimates,
+    /// What is under way, by when it ends.
+    ends: BTreeSet<(Instant, ActivityName)>,
+    outcomes: Outcomes,
+    converged: BTreeMap<MachineName, Instant>,
+    openings: BTreeMap<(Instant, Option<ObjectName>), Opening>,
+    assumed: BTreeSet<MachineName>,
+}
+
+impl Run {
+    fn new(mut snapshot: Snapshot, durations: Estimates) -> Self {
+        // Over in a moment.
+        snapshot.applying = false;
+        snapshot.clock_off = false;
+        let mut run = Self {
+            snapshot,
+            durations,
+            ends: BTreeSet::new(),
+            outcomes: Outcomes::default(),
+            converged: BTreeMap::new(),
+            openings: BTreeMap::new(),
+            assumed: BTreeSet::new(),
+        };
+        let under_way: Vec<ActivityName> = run
+            .snapshot
+            .activities
+            .iter()
+            .filter(|(_, activity)| !activity.phase.is_finished())
+            .map(|(name, _)| name.clone())
+            .collect();
+        under_way.into_iter().for_each(|name| run.expect_end(name));
+        run
+    }
+
+    /// Notes when it ends; on a machine that is not heard it never does.
+    fn expect_end(&mut self, name: ActivityName) {
+        let heard =
+            self.snapshot.machines.get(&name.machine).is_some_and(|one| one.presence == Presence::Present);
+        let Some(activity) = self.snapshot.activities.get(&name).filter(|_| heard) else { return };
+        let begun = activity.steps.first().and_then(|step| step.started).unwrap_or(self.snapshot.now);
+        let end = after(begun, length(&self.durations, &activity.spec)).max(self.snapshot.now);
+        self.ends.insert((end, name));
+    }
+
+    /// Plans, and does what the plan says.
+    fn decide(&mut self) -> Plan {
+        let mut decided = plan(&self.snapshot);
+        // Its questions are answered at once. Each answer can bring one more question: not without end.
+        for _ in 0..MOST_QUESTIONS {
+            if !self.answer(&decided) {
+                break;
+            }
+            decided = plan(&self.snapshot);
+        }
+        for (name, machine) in &decided.machines {
+            if machine.verdict == Verdict::Converged {
+                self.converged.entry(name.clone()).or_insert(self.snapshot.now);
+            } else {
+                self.converged.remove(name);
+            }
+        }
+        for (name, outcome) in &decided.cancels {
+            self.cancel(name, *outcome);
+        }
+        for (name, machine) in &decided.machines {
+            if let Verdict::Start(spec) = &machine.verdict {
+                self.start(name, machine, spec);
+            }
+        }
+        let rollouts = decided.rollouts.iter();
+        self.snapshot.rollouts =
+            rollouts.map(|(name, rollout)| (name.clone(), Arc::new(rollout.clone()))).collect();
+        decided
+    }
+
+    /// Answers what machines' apt has been asked; whether there was a question.
+    fn answer(&mut self, decided: &Plan) -> bool {
+        let mut asked = false;
+        for (name, machine) in &decided.machines {
+            let is_question = |verdict: &Verdict| *verdict == Verdict::Waiting(WaitingOn::Proposal);
+            let open = is_question(&machine.verdict)
+                || machine.requirements.iter().any(|one| is_question(&one.verdict));
+            let reported = self.snapshot.machines.get(name).and_then(|known| known.reported.as_ref());
+            let (true, Some(reported)) = (open, reported) else { continue };
+            let digest = &reported.report.inventory;
+            let Some(inventory) = self.snapshot.inventories.get(digest) else { continue };
+            self.assumed.insert(name.clone());
+            let key = ProposalKey { inventory: digest.clone(), wanted: machine.wanted.digest() };
+            let mut changes: Vec<Change> = machine
+                .wanted
+                .items
+                .iter()
+                .map(|item| Change {
+                    package: item.package.clone(),
+                    from: inventory
+                        .package(&item.package)
+                        .and_then(|package| Some(package.installed.as_ref()?.version.clone())),
+                    to: item.version.clone(),
+                })
+                .collect();
+            changes.sort();
+            let proposal = Arc::new(Proposal::Transaction { changes });
+            asked |= self.snapshot.proposals.insert(key, proposal).is_none();
+        }
+        asked
+    }
+
+    fn cancel(&mut self, name: &ActivityName, outcome: OutcomeReason) {
+        let now = self.snapshot.now;
+        let Some(activity) = self.snapshot.activities.get_mut(name) else { return };
+        let activity = Arc::make_mut(activity);
+        activity.cancel = true;
+        match activity.phase {
+            Phase::Pending | Phase::Delivered => {
+                activity.phase = Phase::Canceled;
+                activity.finished = Some(now);
+                activity.outcome = Some(outcome);
+                self.ends.retain(|(_, other)| other != name);
+            }
+            Phase::Running
+            | Phase::Verifying
+            | Phase::Succeeded
+            | Phase::Failed
+            | Phase::Refused
+            | Phase::Interrupted
+            | Phase::Canceled
+            | Phase::Expired => {}
+        }
+    }
+
+    fn start(&mut self, name: &MachineName, decided: &MachinePlan, spec: &ActivitySpec) {
+        let now = self.snapshot.now;
+        if let Some(machine) = self.snapshot.machines.get_mut(name) {
+            let machine = Arc::make_mut(machine);
+            machine.holds.clone_from(&decided.holds);
+            machine.last_number = spec.name.number;
+        }
+        let activity = Activity {
+            spec: spec.clone(),
+            uid: Uid::parse("foreseen").expect("a constant that is a uid"),
+            created: now,
+            cancel: false,
+            epoch: self.snapshot.epoch,
+            phase: Phase::Running,
+            delivered: Some(now),
+            finished: None,
+            outcome: None,
+            message: String::new(),
+            steps: vec![StepStatus { started: Some(now), completed: None }],
+        };
+        self.snapshot.activities.insert(spec.name.clone(), Arc::new(activity));
+        self.ends.insert((after(now, length(&self.durations, spec)), spec.name.clone()));
+        self.note_opening(name, spec);
+    }
+
+    fn note_opening(&mut self, name: &MachineName, spec: &ActivitySpec) {
+        let now = self.snapshot.now;
+        let window = spec.windows.values().next().cloned();
+        let span = window
+            .as_ref()
+            .and_then(|window| self.snapshot.windows.get(window)?.when.as_ref().ok()?.span_at(now));
+        let opened = match span {
+            Some(span) => span.start.unwrap_or(Instant::MIN),
+            None => now.to_zoned(TimeZone::UTC).start_of_day().map_or(now, |day| day.timestamp()),
+        };
+        let opening = self.openings.entry((opened, window.clone())).or_insert_with(|| Opening {
+            window,
+            from: span.and_then(|span| span.start).unwrap_or(now),
+            until: span.and_then(|span| span.end),
+            machines: BTreeSet::new(),
+        });
+        opening.machines.insert(name.clone());
+    }
+
+    /// When the plan may be another; `None` once nothing that is foreseen changes any machine.
+    fn next(&self, decided: &Plan) -> Option<Instant> {
+        let end = self.ends.first().map(|(end, _)| *end);
+        if end.is_none() && decided.machines.values().all(|machine| is_at_rest(machine)) {
+            return None;
+        }
+        end.into_iter().chain(decided.next).min()
+    }
+
+    fn advance(&mut self, next: Instant) {
+        self.snapshot.now = next;
+        while let Some((end, name)) = self.ends.first().cloned().filter(|(end, _)| *end <= next) {
+            self.ends.remove(&(end, name.clone()));
+            self.outcomes.succeed(&mut self.snapshot, &name);
+        }
+    }
+
+    fn course(self, before: &Snapshot, decided: &Plan, ending: Ending, until: Instant) -> Course {
+        let fate = |name: &MachineName, machine: &MachinePlan| match &machine.verdict {
+            Verdict::Converged => Fate::Converges(self.converged[name]),
+            Verdict::Unmanaged(unmanaged) => Fate::Unmanaged(*unmanaged),
+            Verdict::Unknown(unknown) => Fate::Unknown(*unknown),
+            verdict @ (Verdict::Start(_)
+            | Verdict::Active { .. }
+            | Verdict::Waiting(_)
+            | Verdict::Blocked(_)) => match ending {
+                Ending::Horizon | Ending::Limit if !is_at_rest(machine) => Fate::Later(verdict.clone()),
+                Ending::Settled | Ending::Horizon | Ending::Limit => Fate::Never(verdict.clone()),
+            },
+        };
+        let fates: BTreeMap<MachineName, Fate> =
+            decided.machines.iter().map(|(name, machine)| (name.clone(), fate(name, machine))).collect();
+        let open = fates.values().any(|fate| matches!(fate, Fate::Later(_)));
+        let last = self.converged.values().max().copied();
+        Course {
+            ending,
+            converged: last.filter(|_| !open),
+            freezes: freezes::freezes(before, &fates, until),
+            openings: self.openings.into_values().collect(),
+            fates,
+            assumed: self.assumed.len(),
+        }
+    }
+}
+
+/// How often machines may be asked at one instant.
+const MOST_QUESTIONS: usize = 10;
+
+/// How long an activity takes: its kinds of step, and as long as its units must be well afterwards.
+fn length(durations: &Estimates, spec: &ActivitySpec) -> SignedDuration {
+    let kinds: BTreeSet<Cover> = spec.steps.iter().map(|step| step.action.cover()).collect();
+    let settle = SignedDuration::from_secs(i64::from(spec.health.settle_seconds));
+    kinds.into_iter().fold(settle, |sum, kind| sum.saturating_add(durations.of(kind)))
+}
+
+/// Whether nothing that is foreseen changes the machine any more.
+fn is_at_rest(machine: &MachinePlan) -> bool {
+    let requirements = machine.requirements.iter().map(|one| &one.verdict);
+    requirements.chain([&machine.verdict]).all(|verdict| match verdict {
+        Verdict::Converged | Verdict::Unmanaged(_) | Verdict::Unknown(_) => true,
+        Verdict::Start(_) => false,
+        // What ends is under way elsewhere; what is left never does.
+        Verdict::Active { .. } => true,
+        Verdict::Blocked(_) => verdict.until().is_none(),
+        Verdict::Waiting(on) => waits_for_ever(on) && verdict.until().is_none(),
+    })
+}
+
+/// Whether it takes a person or a machine's word, which no forecast foresees, or an instant that never comes.
+fn waits_for_ever(on: &WaitingOn) -> bool {
+    match on {
+        WaitingOn::Inventory { .. }
+        | WaitingOn::Report
+        | WaitingOn::WindowUnreadable { .. }
+        | WaitingOn::WindowClosed { .. }
+        | WaitingOn::Frozen { .. }
+        | WaitingOn::WindowTooShort { .. }
+        | WaitingOn::CutoffReached { .. }
+        | WaitingOn::Silent { .. }
+        | WaitingOn::Suspended { .. }
+        | WaitingOn::Activity { .. } => true,
+        WaitingOn::Proposal
+        | WaitingOn::Budget { .. }
+        | WaitingOn::MaxUnavailable { .. }
+        | WaitingOn::Retry { .. }
+        | WaitingOn::Backoff { .. }
+        | WaitingOn::BootLimit { .. }
+        | WaitingOn::Applying => false,
+    }
+}
