@@ -3,7 +3,7 @@
 use muster_checker::event::{Event, Header, What};
 
 /// One line of each event, as the documentation has them.
-const EXAMPLES: &str = include_str!("testdata/every-event.jsonl");
+const EXAMPLES: &str = include_str!("../testdata/every-event.jsonl");
 
 fn name(what: &What) -> &'static str {
     match what {
@@ -60,7 +60,7 @@ const KINDS: usize = 45;
 
 #[test]
 fn every_event_is_written_as_it_was_read_and_stands_in_the_documentation() {
-    let docs = include_str!("../../../docs/events.md");
+    let docs = include_str!("../../../../docs/events.md");
     let mut lines = EXAMPLES.lines();
     let header = lines.next().unwrap();
     assert_eq!(Header::parse(header).unwrap().to_line(), header);

@@ -1,0 +1,183 @@
+//! O1, O2, O3, O6, O7: an item starts in its wave, unless it is barred, paused or waits for approval.
+
+use muster_model::MachineName;
+
+use crate::event::{ApprovalAction, Baseline, Rollout};
+use crate::items::{Item, Items, Spread, approves, items, size, unpassed, wave_of};
+use crate::start::Start;
+use crate::violation::{About, Findings};
+use crate::world::{MachineState, World};
+
+pub(crate) fn check(world: &World, start: &Start<'_>, known: &Items, findings: &mut Findings<'_>) {
+    let Some(machine) = start.machine else { return };
+    let nothing = Spread::default();
+    for item in items(world, start.spec) {
+        let Some(kept) = world.baselines.get(&item.baseline) else { continue };
+        // While an edit may not have been seen, the rollout of either version may go on.
+        let versions = kept.possible(start.at, world.lag);
+        let [Some(baseline)] = versions.as_slice() else { continue };
+        let Some(rollout) = &baseline.rollout else { continue };
+        let spread = known.known.get(&item).unwrap_or(&nothing);
+        barred(world, start, &item, spread, findings);
+        paused(world, start, &item, findings);
+        waves(world, start, machine, baseline, rollout, &item, spread, findings);
+        zones(world, start, machine, rollout, &item, findings);
+    }
+}
+
+fn barred(world: &World, start: &Start<'_>, item: &Item, spread: &Spread, findings: &mut Findings<'_>) {
+    if let Some((since, failed, most)) = spread.barred.filter(|(since, ..)| world.was_known(*since, start.at))
+    {
+        let message =
+            format!("{} is barred since {since}: {failed} machines failed it, and {most} may", item.name());
+        let about = About::Activity(&start.spec.name);
+        findings.broken("O3", "StartedBarred", about, [item.baseline.to_string()], message);
+    }
+}
+
+/// The last word about the item, by a person.
+fn paused(world: &World, start: &Start<'_>, item: &Item, findings: &mut Findings<'_>) {
+    let about_it = world.approvals.values().filter(|(approval, since)| {
+        approval.baseline == item.baseline
+            && approves(approval, item, None)
+            && world.was_known(*since, start.at)
+    });
+    let last = about_it
+        .filter(|(approval, _)| approval.action != ApprovalAction::Approve)
+        .max_by_key(|(approval, since)| (*since, approval.created));
+    if let Some((approval, since)) = last.filter(|(approval, _)| approval.action == ApprovalAction::Pause) {
+        let message = format!("{} is paused since {since}", item.name());
+        let objects = [format!("RolloutApproval/{}", approval.name)];
+        findings.broken("O7", "StartedPaused", About::Activity(&start.spec.name), objects, message);
+    }
+}
+
+#[allow(clippy::too_many_arguments, reason = "what a wave is judged by")]
+fn waves(
+    world: &World,
+    start: &Start<'_>,
+    machine: &MachineState,
+    baseline: &Baseline,
+    rollout: &Rollout,
+    item: &Item,
+    spread: &Spread,
+    findings: &mut Findings<'_>,
+) {
+    let (at, about) = (start.at, About::Activity(&start.spec.name));
+    let own = wave_of(world, rollout, machine, at);
+    let object = || [item.baseline.to_string()];
+    // Machines that no selector picks: how many of them shares may have taken so far.
+    let pool = |name: &MachineName| {
+        world.machines.get(name).is_none_or(|machine| wave_of(world, rollout, machine, at).is_none())
+    };
+    let taken = spread.started.iter().filter(|name| pool(name) && **name != start.spec.name.machine).count();
+    let machines = world
+        .machines
+        .values()
+        .filter(|machine| {
+            machine.maybe(&baseline.selector, at, world.lag) && machine.counts(at, world.lag, false)
+        })
+        .count();
+    let mut room = 0;
+    let mut asks_approval = false;
+    for (place, wave) in rollout.waves.iter().enumerate() {
+        if own == Some(place) {
+            asks_approval = wave.approval_required;
+            break;
+        }
+        if own.is_none() && wave.selector.is_none() {
+            room += wave.machines.map_or(machines, |share| size(share, machines));
+            if taken < room {
+                asks_approval = wave.approval_required;
+                break;
+            }
+        }
+        if let Some(unpassed) = unpassed(world, baseline, rollout, place, item, spread, at) {
+            let message = format!("{} has not passed wave {}: {}", item.name(), unpassed.wave, unpassed.why);
+            findings.broken("O2", "StartedBeforeItsWave", about, object(), message);
+            return;
+        }
+        if wave.selector.is_none()
+            && let Some((name, activity)) = in_flight_of_pool(world, spread, &pool, item)
+        {
+            let message = format!(
+                "{} has not passed wave {}: {activity} on {name} is under way",
+                item.name(),
+                wave.name
+            );
+            findings.broken("O2", "StartedBeforeItsWave", about, object(), message);
+            return;
+        }
+    }
+    if asks_approval {
+        let wave = match own {
+            Some(place) => rollout.waves.get(place),
+            None => rollout.waves.iter().find(|wave| wave.selector.is_none() && wave.approval_required),
+        };
+        let Some(wave) = wave else { return };
+        let approved = world.approvals.values().any(|(approval, _)| {
+            approval.action == ApprovalAction::Approve
+                && approval.baseline == item.baseline
+                && approves(approval, item, Some(&wave.name))
+        });
+        if !approved {
+            let message =
+                format!("wave {} asks for approval of {}, and nobody gave it", wave.name, item.name());
+            findings.broken("O7", "StartedUnapproved", about, object(), message);
+        }
+    }
+}
+
+fn in_flight_of_pool<'w>(
+    world: &'w World,
+    spread: &Spread,
+    pool: &impl Fn(&MachineName) -> bool,
+    item: &Item,
+) -> Option<(&'w MachineName, String)> {
+    let mut running = world.activities.values().filter(|activity| {
+        activity.is_in_flight()
+            && activity.carries(item)
+            && pool(&activity.spec.name.machine)
+            && spread.started.contains(&activity.spec.name.machine)
+    });
+    running.next().map(|activity| (&activity.spec.name.machine, activity.spec.name.to_string()))
+}
+
+/// Zones take turns: nothing of an item runs in two at a time (rule O6).
+fn zones(
+    world: &World,
+    start: &Start<'_>,
+    machine: &MachineState,
+    rollout: &Rollout,
+    item: &Item,
+    findings: &mut Findings<'_>,
+) {
+    let Some(zone_key) = &rollout.zone_key else { return };
+    let zone =
+        |machine: &MachineState| machine.spec.now().and_then(|spec| spec.labels.get(zone_key)).cloned();
+    let own = zone(machine);
+    let wave = wave_of(world, rollout, machine, start.at);
+    let other = world.activities.values().find(|activity| {
+        activity.is_in_flight()
+            && activity.carries(item)
+            && world
+                .machines
+                .get(&activity.spec.name.machine)
+                .is_some_and(|other| wave_of(world, rollout, other, start.at) == wave && zone(other) != own)
+    });
+    if let Some(other) = other {
+        let message = format!(
+            "{} in zone {:?}, while {} is under way in another",
+            item.name(),
+            own.as_deref().unwrap_or(""),
+            other.spec.name
+        );
+        findings.broken(
+            "O6",
+            "StartedInTwoZones",
+            About::Activity(&start.spec.name),
+            [item.baseline.to_string()],
+            message,
+        );
+    }
+}

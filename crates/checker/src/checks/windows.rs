@@ -1,0 +1,280 @@
+//! W1 to W4, W6, W7, W9: whether each step may start at that instant, by our own window arithmetic.
+
+use jiff::SignedDuration;
+use muster_model::{Cover, Instant, ObjectName, StepAction, WindowAction, WindowsPolicy};
+
+use crate::event::{Event, ItemPattern, Policy, Step, StepEvent, What, Window};
+use crate::start::Start;
+use crate::violation::{About, Findings};
+use crate::window::{Calendar, Opening, merge};
+use crate::world::{MachineState, World};
+
+/// What a step's begin may be late by: the word that it may begin travels to the machine.
+const WORD: SignedDuration = SignedDuration::from_secs(5);
+
+/// What restrains steps of one kind on one machine at one instant.
+struct Guards<'w> {
+    /// Freezes, by every way in which they may be seen.
+    denies: Vec<&'w Window>,
+    /// Windows that may let it start.
+    allows: Vec<&'w Window>,
+    /// An Allow surely selects the machine.
+    needs_allow: bool,
+    /// A window that cannot be read surely closes it.
+    unreadable: Option<&'w Window>,
+}
+
+/// All steps of a start may start then (rule W6).
+pub(crate) fn check(world: &World, start: &Start<'_>, calendar: &mut Calendar, findings: &mut Findings<'_>) {
+    let Some(machine) = start.machine else { return };
+    let (mut cumulated, mut estimated) = (SignedDuration::ZERO, std::collections::BTreeSet::new());
+    let policies = world.policies(start.at);
+    for step in &start.spec.steps {
+        let cover = cover(step);
+        // Steps of one kind share its estimate: it is of all of them in an activity.
+        if estimated.insert(cover) {
+            cumulated += policies.iter().map(|policy| estimate(policy, cover)).min().unwrap_or_default();
+        }
+        let mut guards = guards(world, machine, cover, start.at);
+        pass(world, start, step, machine, &mut guards);
+        one(start, &guards, &policies, cover, cumulated, calendar, findings);
+    }
+    let latest = policies.iter().map(|policy| policy.activity_expiry.length()).max().unwrap_or_default();
+    if start.spec.expiry > start.at + latest + world.lag {
+        let message =
+            format!("it expires at {}, and {latest:#} after {} is the latest", start.spec.expiry, start.at);
+        findings.broken("A4", "ExpiryTooLate", About::Activity(&start.spec.name), [], message);
+    }
+}
+
+/// A step that begins later begins in an open window, too, and not in a freeze: those that were there when it started.
+pub(crate) fn check_steps(
+    world: &World,
+    event: &Event,
+    calendar: &mut Calendar,
+    findings: &mut Findings<'_>,
+) {
+    let (name, place, at) = match &event.event {
+        What::StepStarted(StepEvent { name, step, at }) => (name, *step, at.unwrap_or(event.time)),
+        What::Acted(acted) if !acted.done => (&acted.activity, acted.step, event.time),
+        _ => return,
+    };
+    let Some(activity) = world.activities.get(name) else { return };
+    let Some(machine) = world.machines.get(&name.machine) else { return };
+    let Some(step) = activity.spec.steps.get(place) else { return };
+    let again = activity.started.get(place).is_some_and(Option::is_some)
+        || activity.acted.get(place).is_some_and(|(began, _)| *began > 0);
+    let cover = cover(step);
+    let steady =
+        |kept: &crate::world::Kept<Window>| kept.since().is_some_and(|since| since <= activity.created);
+    if again || activity.found || !world.windows.values().all(steady) {
+        return;
+    }
+    let mut guards = guards(world, machine, cover, at);
+    let start = Start { spec: &activity.spec, at, machine: Some(machine) };
+    pass(world, &start, step, machine, &mut guards);
+    let about = About::Activity(name);
+    for deny in &guards.denies {
+        if let Some((from, to)) = open(deny, at, calendar).filter(|(from, _)| at.duration_since(*from) > WORD)
+        {
+            let message = format!("step {place} began at {at}, in the freeze from {from} to {to}");
+            findings.broken("W6", "StepInFreeze", about, [object(deny)], message);
+        }
+    }
+    let late = at - WORD;
+    let opened = guards
+        .allows
+        .iter()
+        .any(|allow| open(allow, at, calendar).is_some() || open(allow, late, calendar).is_some());
+    if guards.needs_allow && !opened {
+        let message = format!("step {place} began at {at}, when no window was open");
+        findings.broken("W6", "StepOutsideWindows", about, [], message);
+    }
+}
+
+fn cover(step: &Step) -> Cover {
+    match &step.action {
+        StepAction::InstallPackages(_)
+        | StepAction::RemovePackages(_)
+        | StepAction::HoldPackages { .. }
+        | StepAction::RepairPackages => Cover::Packages,
+        StepAction::Reboot { .. } => Cover::Reboot,
+    }
+}
+
+fn estimate(policy: &Policy, cover: Cover) -> SignedDuration {
+    match cover {
+        Cover::Packages => policy.estimate_packages.length(),
+        Cover::Kernel => policy.estimate_kernel.length(),
+        Cover::Reboot => policy.estimate_reboot.length(),
+    }
+}
+
+fn guards<'w>(world: &'w World, machine: &MachineState, cover: Cover, at: Instant) -> Guards<'w> {
+    let mut guards = Guards { denies: Vec::new(), allows: Vec::new(), needs_allow: false, unreadable: None };
+    for kept in world.windows.values() {
+        let versions: Vec<Option<&Window>> = kept.possible(at, world.lag);
+        let covers = |window: &Window| window.covers.as_ref().is_none_or(|covers| covers.contains(&cover));
+        let surely = versions.iter().all(|window| {
+            window.is_some_and(|window| covers(window) && machine.surely(&window.selector, at, world.lag))
+        });
+        let is = |action| versions.iter().flatten().all(|window| window.action == action);
+        if surely && versions.iter().flatten().all(|window| window.unreadable.is_some()) {
+            guards.unreadable = versions.iter().flatten().next().copied();
+        }
+        // A freeze that was just edited is judged by its shortest form: here, if it is one thing only.
+        if surely && is(WindowAction::Deny) && versions.len() == 1 {
+            guards.denies.extend(versions.iter().flatten());
+        }
+        guards.needs_allow |= surely && is(WindowAction::Allow);
+        guards.allows.extend(versions.into_iter().flatten().filter(|window| {
+            window.action == WindowAction::Allow
+                && covers(window)
+                && machine.maybe(&window.selector, at, world.lag)
+        }));
+    }
+    guards
+}
+
+/// Takes out what an override lets this step pass (rule W9).
+fn pass(world: &World, start: &Start<'_>, step: &Step, machine: &MachineState, guards: &mut Guards<'_>) {
+    for one in world.overrides.values() {
+        let selects =
+            one.selector.as_ref().is_none_or(|selector| machine.maybe(selector, start.at, world.lag));
+        // A step that changes no package, a reboot, passes with the activity whose items do.
+        let requested: Vec<_> = match step.requested().count() {
+            0 => start.spec.steps.iter().flat_map(Step::requested).collect(),
+            _ => step.requested().collect(),
+        };
+        let named = |change: &muster_model::Change| one.items.iter().any(|item| matches(item, step, change));
+        if start.at >= one.until + world.lag || !selects || !requested.iter().all(|change| named(change)) {
+            continue;
+        }
+        let passes = |name: &ObjectName| one.windows.as_ref().is_none_or(|names| names.contains(name));
+        guards.denies.retain(|deny| !(deny.overridable && passes(&deny.name)));
+        if guards.allows.iter().any(|allow| passes(&allow.name)) {
+            guards.needs_allow = false;
+            guards.allows.clear();
+        }
+    }
+}
+
+/// Whether people's name of an item fits a change of a step.
+pub(crate) fn matches(item: &ItemPattern, step: &Step, change: &muster_model::Change) -> bool {
+    item.baseline.as_ref().is_none_or(|baseline| step.baselines.contains(baseline))
+        && item.package.as_ref().is_none_or(|package| *package == change.package.name)
+        && item.architecture.as_ref().is_none_or(|one| *one == change.package.architecture)
+        && item.version.as_ref().is_none_or(|version| Some(version) == change.to.as_ref())
+}
+
+fn object(window: &Window) -> String {
+    format!("MaintenanceWindow/{}", window.name)
+}
+
+/// The opening that `at` lies in.
+fn open(window: &Window, at: Instant, calendar: &mut Calendar) -> Option<Opening> {
+    let openings = calendar.around(window, at).ok()?;
+    openings.iter().copied().find(|(from, to)| *from <= at && at < *to)
+}
+
+fn one(
+    start: &Start<'_>,
+    guards: &Guards<'_>,
+    policies: &[Policy],
+    cover: Cover,
+    cumulated: SignedDuration,
+    calendar: &mut Calendar,
+    findings: &mut Findings<'_>,
+) {
+    let (at, about) = (start.at, About::Activity(&start.spec.name));
+    let what = cover.as_str();
+    if let Some(window) = guards.unreadable {
+        let message =
+            format!("{what} started at {at} under a window that cannot be read, which closes its machines");
+        findings.broken("W7", "StartedUnderUnreadable", about, [object(window)], message);
+        return;
+    }
+    for deny in &guards.denies {
+        if let Some((from, to)) = open(deny, at, calendar) {
+            let message = format!("{what} started at {at}, in the freeze from {from} to {to}");
+            findings.broken("W1", "StartedInFreeze", about, [object(deny)], message);
+            return;
+        }
+    }
+    let freeze = next_freeze(&guards.denies, at, calendar);
+    if !guards.needs_allow {
+        if guards.allows.is_empty() && policies.iter().all(|policy| policy.windows == WindowsPolicy::Required)
+        {
+            let message =
+                format!("{what} started at {at}: windows are Required, and none selects the machine");
+            findings.broken("W1", "StartedWithoutWindow", about, [], message);
+        }
+        if let Some((from, _)) = freeze.filter(|(from, _)| from.duration_since(at) < cumulated) {
+            too_late(start, what, from, cumulated, findings);
+        }
+        return;
+    }
+    // Openings of several windows that overlap or touch are one (rule W3); the cutoff is that of the last to close.
+    let mut spans = Vec::new();
+    for allow in &guards.allows {
+        match calendar.around(allow, at) {
+            Ok(openings) => spans.extend(openings.iter().copied()),
+            Err(why) => findings.unjudged("W7", "WindowUnread", about, format!("{}: {why}", object(allow))),
+        }
+    }
+    let merged = merge(spans);
+    let Some((opened, closes)) = merged.into_iter().find(|(from, to)| *from <= at && at < *to) else {
+        let names: Vec<String> = guards.allows.iter().map(|allow| allow.name.to_string()).collect();
+        let message = format!("{what} started at {at}, when none of {} was open", names.join(", "));
+        findings.broken("W1", "StartedOutsideWindows", about, [], message);
+        return;
+    };
+    let cutoff = guards
+        .allows
+        .iter()
+        .filter_map(|allow| {
+            let openings = calendar.around(allow, at).ok()?;
+            let last = openings.iter().filter(|(from, to)| *from >= opened && *to <= closes);
+            last.map(|(_, to)| *to - allow.cutoff.length()).max()
+        })
+        .max();
+    if let Some(cutoff) = cutoff
+        && at >= cutoff
+    {
+        let message =
+            format!("{what} started at {at}; from {cutoff} on nothing starts before the close at {closes}");
+        findings.broken("W2", "StartedAfterCutoff", about, [], message);
+        return;
+    }
+    let close = freeze.map_or(closes, |(from, _)| from.min(closes));
+    let needed = cumulated.min(closes.duration_since(opened) / 2);
+    if close.duration_since(at) < needed {
+        too_late(start, what, close, needed, findings);
+    }
+}
+
+fn too_late(
+    start: &Start<'_>,
+    what: &str,
+    close: Instant,
+    needed: SignedDuration,
+    findings: &mut Findings<'_>,
+) {
+    let left = close.duration_since(start.at);
+    let message =
+        format!("{what} started at {}, {left:#} before the close at {close}, and takes {needed:#}", start.at);
+    findings.broken("W2", "StartedTooLate", About::Activity(&start.spec.name), [], message);
+}
+
+fn next_freeze(denies: &[&Window], at: Instant, calendar: &mut Calendar) -> Option<Opening> {
+    let mut next: Option<Opening> = None;
+    for deny in denies {
+        let openings = calendar.around(deny, at).ok()?;
+        let coming = openings.iter().copied().find(|(from, _)| *from > at);
+        next = match (next, coming) {
+            (Some(known), Some(coming)) => Some(known.min(coming)),
+            (known, coming) => known.or(coming),
+        };
+    }
+    next
+}

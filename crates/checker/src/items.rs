@@ -1,0 +1,371 @@
+//! How items spread (rules O1 to O7), followed from the log: who failed one, who has it, which waves it has passed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use muster_model::{BaselineRef, DebianVersion, Instant, MachineName, PackageKey, Phase, Share};
+
+use crate::event::{ApprovalAction, Baseline, Event, Rollout, Wave, What};
+use crate::target::{Target, target};
+use crate::unavailable::floor;
+use crate::world::{MachineState, Presence, World};
+
+/// An exact target of a baseline.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Item {
+    pub(crate) baseline: BaselineRef,
+    pub(crate) package: PackageKey,
+    /// `None`: gone.
+    pub(crate) to: Option<DebianVersion>,
+}
+
+impl Item {
+    pub(crate) fn name(&self) -> String {
+        match &self.to {
+            Some(to) => format!("{} {to}", self.package),
+            None => format!("{} away", self.package),
+        }
+    }
+}
+
+/// What is remembered of one item.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Spread {
+    /// Machines that something of it was started on.
+    pub(crate) started: BTreeSet<MachineName>,
+    /// Since when too many machines have failed it, and how many of how many may.
+    pub(crate) barred: Option<(Instant, usize, usize)>,
+    /// Names of waves that it has passed, for good.
+    pub(crate) passed: BTreeSet<smol_str::SmolStr>,
+}
+
+/// All items that anything was started for.
+#[derive(Debug, Default)]
+pub(crate) struct Items {
+    pub(crate) known: BTreeMap<Item, Spread>,
+}
+
+/// Why a wave has not passed an item.
+pub(crate) struct Unpassed {
+    pub(crate) wave: smol_str::SmolStr,
+    pub(crate) why: String,
+}
+
+impl Items {
+    /// Remembers which waves are passed by now, before an event changes who they are.
+    pub(crate) fn settle(&mut self, world: &World, event: &Event) {
+        let moves = matches!(
+            event.event,
+            What::Machine(_)
+                | What::MachineGone { .. }
+                | What::Baseline(_)
+                | What::Report(_)
+                | What::Silent { .. }
+                | What::ActivityCreated(_)
+        );
+        if !moves {
+            return;
+        }
+        for (item, spread) in &mut self.known {
+            let Some(baseline) = world.baselines.get(&item.baseline).and_then(|kept| kept.now()) else {
+                continue;
+            };
+            let Some(rollout) = &baseline.rollout else { continue };
+            for (place, wave) in rollout.waves.iter().enumerate() {
+                if spread.passed.contains(&wave.name) {
+                    continue;
+                }
+                if unpassed(world, baseline, rollout, place, item, spread, event.time).is_some()
+                    || !has_evidence(world, baseline, rollout, place, item, event.time)
+                {
+                    break;
+                }
+                spread.passed.insert(wave.name.clone());
+            }
+        }
+    }
+
+    /// Takes in an event, after the world has.
+    pub(crate) fn follow(&mut self, world: &World, event: &Event) {
+        match &event.event {
+            What::Anew {} => self.known.clear(),
+            What::ActivityCreated(created) => self.started(world, &created.spec.name),
+            What::ActivityFound(found) => self.started(world, &found.spec.name),
+            What::ActivityFinished(finished) if finished.phase == Phase::Failed => {
+                self.bar(world, &finished.name, event.time);
+            }
+            // Another target, or another rollout, goes on.
+            What::Baseline(baseline) => {
+                let reference = baseline.reference();
+                self.known.retain(|item, _| {
+                    item.baseline != reference
+                        || baseline
+                            .packages
+                            .iter()
+                            .any(|asked| asked.name == item.package.name && asks_for(asked, item.to.as_ref()))
+                        || baseline.upgrades.is_some()
+                });
+            }
+            What::BaselineGone { baseline } => self.known.retain(|item, _| item.baseline != *baseline),
+            What::Approval(approval) if approval.action == ApprovalAction::Resume => {
+                for (item, spread) in &mut self.known {
+                    if item.baseline == approval.baseline && approves(approval, item, None) {
+                        spread.barred = None;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn started(&mut self, world: &World, name: &muster_model::ActivityName) {
+        let Some(activity) = world.activities.get(name).filter(|activity| !activity.late) else { return };
+        for item in items(world, &activity.spec) {
+            self.known.entry(item).or_default().started.insert(name.machine.clone());
+        }
+    }
+
+    /// A failure counts against its items, for the wave and over all (rule O3).
+    fn bar(&mut self, world: &World, name: &muster_model::ActivityName, now: Instant) {
+        let Some(activity) = world.activities.get(name) else { return };
+        for item in items(world, &activity.spec) {
+            let Some(baseline) = world.baselines.get(&item.baseline).and_then(|kept| kept.now()) else {
+                continue;
+            };
+            let Some(rollout) = &baseline.rollout else { continue };
+            let spread = self.known.entry(item.clone()).or_default();
+            let members = members(world, baseline, now);
+            let failed: BTreeSet<&MachineName> =
+                members.iter().copied().filter(|machine| has_failed(world, machine, &item)).collect();
+            let most = floor(rollout.max_failures, members.len());
+            if failed.len() > most && spread.barred.is_none() {
+                spread.barred = Some((now, failed.len(), most));
+            }
+        }
+    }
+}
+
+fn asks_for(asked: &crate::event::Requirement, to: Option<&DebianVersion>) -> bool {
+    match (asked.state, to) {
+        (muster_model::PackageWish::Absent, to) => to.is_none(),
+        (muster_model::PackageWish::Present, None) => false,
+        (muster_model::PackageWish::Present, Some(to)) => {
+            muster_model::VersionRequirement::parse(&asked.version)
+                .is_ok_and(|wanted| wanted.satisfied_by(to))
+        }
+    }
+}
+
+/// The items that an activity carries: what its baselines ask for.
+pub(crate) fn items(world: &World, spec: &crate::event::ActivitySpec) -> Vec<Item> {
+    let mut found = Vec::new();
+    for step in &spec.steps {
+        for change in step.requested() {
+            for reference in &step.baselines {
+                let baseline = world.baselines.get(reference).and_then(|kept| kept.now());
+                let asks = baseline.is_some_and(|baseline| {
+                    baseline.upgrades.is_some()
+                        || baseline.packages.iter().any(|one| one.name == change.package.name)
+                });
+                if asks {
+                    found.push(Item {
+                        baseline: reference.clone(),
+                        package: change.package.clone(),
+                        to: change.to.clone(),
+                    });
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Whether an approval is about the item, and the wave where one is asked about.
+pub(crate) fn approves(approval: &crate::event::Approval, item: &Item, wave: Option<&str>) -> bool {
+    let named = approval.item.as_ref().is_none_or(|pattern| {
+        pattern.package.as_ref().is_none_or(|package| *package == item.package.name)
+            && pattern.architecture.as_ref().is_none_or(|one| *one == item.package.architecture)
+            && pattern.version.as_ref().is_none_or(|version| Some(version) == item.to.as_ref())
+    });
+    named && wave.is_none_or(|wave| approval.wave.as_ref().is_none_or(|named| named == wave))
+}
+
+/// The machines of a baseline that counts are taken of.
+fn members<'w>(world: &'w World, baseline: &Baseline, at: Instant) -> Vec<&'w MachineName> {
+    let selected = world.machines.iter().filter(|(_, machine)| {
+        machine.maybe(&baseline.selector, at, world.lag) && machine.counts(at, world.lag, false)
+    });
+    selected.map(|(name, _)| name).collect()
+}
+
+/// The first wave with a selector that picks the machine; `None`: a share, or the rest.
+pub(crate) fn wave_of(
+    world: &World,
+    rollout: &Rollout,
+    machine: &MachineState,
+    at: Instant,
+) -> Option<usize> {
+    rollout.waves.iter().position(|wave| {
+        wave.selector.as_ref().is_some_and(|selector| machine.maybe(selector, at, world.lag))
+    })
+}
+
+/// How many machines a wave by number takes, at most.
+pub(crate) fn size(share: Share, of: usize) -> usize {
+    match share {
+        Share::Count(count) => count as usize,
+        Share::Percent(percent) => (of * usize::from(percent)).div_ceil(100),
+    }
+}
+
+/// The machines of a wave with a selector.
+fn wave_members<'w>(
+    world: &'w World,
+    baseline: &Baseline,
+    rollout: &Rollout,
+    place: usize,
+    at: Instant,
+) -> Vec<(&'w MachineName, &'w MachineState)> {
+    members(world, baseline, at)
+        .into_iter()
+        .filter_map(|name| Some((name, world.machines.get(name)?)))
+        .filter(|(_, machine)| wave_of(world, rollout, machine, at) == Some(place))
+        .collect()
+}
+
+/// The distinct machine has a failed attempt at the item that still counts.
+fn has_failed(world: &World, name: &MachineName, item: &Item) -> bool {
+    failures(world, name, item) > 0
+}
+
+fn failures(world: &World, name: &MachineName, item: &Item) -> usize {
+    let Some(spec) = world.machines.get(name).and_then(|machine| machine.spec.now()) else { return 0 };
+    let counts = |activity: &&crate::world::ActivityState| {
+        activity.spec.machine_uid == spec.uid
+            && activity.spec.name.number > spec.retried_through
+            && activity.charged().iter().any(|step| {
+                step.baselines.contains(&item.baseline) && step.is_about(&item.package, item.to.as_ref())
+            })
+    };
+    world.history(name).filter(counts).count()
+}
+
+/// Since when the machine has the item; `None`: it does not.
+fn has(machine: &MachineState, item: &Item) -> Option<Instant> {
+    let report = machine.report.now()?;
+    let package = report.packages.iter().find(|package| package.key() == item.package);
+    let is = match (package, &item.to) {
+        (Some(package), to) => package.installed == *to && !package.broken,
+        (None, to) => to.is_none(),
+    };
+    is.then(|| machine.versions_since.get(&item.package).copied().unwrap_or(Instant::MIN))
+}
+
+/// Whether the item is surely the machine's target by this baseline: nobody else has a say about the package there.
+fn wants(world: &World, name: &MachineName, machine: &MachineState, item: &Item, at: Instant) -> bool {
+    let Some(report) = machine.report.now() else { return false };
+    let Some(spec) = machine.spec.now() else { return false };
+    let silent = !matches!(machine.presence.now(), Some(Presence::Heard));
+    let packages = report.packages.iter().find(|package| package.key() == item.package);
+    if silent || spec.suspend || packages.is_some_and(|package| package.held) || machine.verdict == "Blocked"
+    {
+        return false;
+    }
+    let mut asked = false;
+    for (reference, kept) in &world.baselines {
+        let Some(baseline) = kept.now().filter(|one| machine.maybe(&one.selector, at, world.lag)) else {
+            continue;
+        };
+        let names = baseline.packages.iter().filter(|one| one.name == item.package.name).collect::<Vec<_>>();
+        if *reference != item.baseline {
+            if !names.is_empty() || baseline.upgrades.is_some() {
+                return false;
+            }
+            continue;
+        }
+        let [requirement] = names.as_slice() else { return false };
+        asked = target(requirement, report) == Target::Change(item.to.clone());
+    }
+    asked && world.history(name).all(|activity| !activity.is_in_flight())
+}
+
+/// At least one machine of a wave has the item.
+fn has_evidence(
+    world: &World,
+    baseline: &Baseline,
+    rollout: &Rollout,
+    place: usize,
+    item: &Item,
+    at: Instant,
+) -> bool {
+    let wave = &rollout.waves[place];
+    wave.selector.is_some()
+        && wave_members(world, baseline, rollout, place, at)
+            .iter()
+            .any(|(_, machine)| has(machine, item).is_some())
+}
+
+/// Why a wave with a selector has surely not passed the item (rule O2); `None`: it may have.
+pub(crate) fn unpassed(
+    world: &World,
+    baseline: &Baseline,
+    rollout: &Rollout,
+    place: usize,
+    item: &Item,
+    spread: &Spread,
+    at: Instant,
+) -> Option<Unpassed> {
+    let wave: &Wave = &rollout.waves[place];
+    if wave.selector.is_none() || spread.passed.contains(&wave.name) {
+        return None;
+    }
+    let members = wave_members(world, baseline, rollout, place, at);
+    let no = |why: String| Some(Unpassed { wave: wave.name.clone(), why });
+    if members.is_empty() {
+        return no("it picks no machine".to_owned());
+    }
+    let most = floor(wave.max_failures.unwrap_or(rollout.max_failures), members.len());
+    let failed = members.iter().filter(|(name, _)| has_failed(world, name, item)).count();
+    if failed > most {
+        return no(format!("{failed} of its machines failed it, and {most} may"));
+    }
+    let mut evidence = false;
+    let mut wanting = None;
+    for (name, machine) in &members {
+        if let Some(activity) =
+            world.history(name).find(|activity| activity.is_in_flight() && activity.carries(item))
+        {
+            return no(format!("{} is under way", activity.spec.name));
+        }
+        match has(machine, item) {
+            Some(since) => {
+                evidence = true;
+                let soaked = since.saturating_add(wave.soak.length()).unwrap_or(Instant::MAX);
+                if soaked > at + world.lag && started_there(world, name, item) {
+                    return no(format!("{name} has it since {since}, and it soaks until {soaked}"));
+                }
+            }
+            None if failures(world, name, item) >= 4 => {}
+            None if wants(world, name, machine, item, at) && world.lag.is_zero() => wanting = Some(*name),
+            None => {}
+        }
+    }
+    match wanting {
+        Some(name) if !evidence => no(format!("none of its machines has it, and {name} wants it")),
+        Some(name) => no(format!("{name} wants it still")),
+        None => None,
+    }
+}
+
+/// We brought the item there.
+fn started_there(world: &World, name: &MachineName, item: &Item) -> bool {
+    world.history(name).any(|activity| !activity.found && activity.carries(item))
+}
+
+impl crate::world::ActivityState {
+    /// Whether it asks for the item.
+    pub(crate) fn carries(&self, item: &Item) -> bool {
+        self.spec.steps.iter().any(|step| {
+            step.baselines.contains(&item.baseline) && step.is_about(&item.package, item.to.as_ref())
+        })
+    }
+}

@@ -1,0 +1,364 @@
+//! Who counts as unavailable, against which number (rules B1 to B4, B6): counted anew from facts at every start.
+//!
+//! Where a fact may not have been known yet (`World::lag`), the number is the one that blames less.
+
+use std::collections::BTreeSet;
+
+use jiff::SignedDuration;
+use muster_model::{
+    AbsentMachines, ActivityName, BaselineKind, BaselineRef, Instant, MachineName, Mode, ObjectName,
+    PackageKey, Phase, Share, StepAction,
+};
+
+use crate::event::{Budget, Report, Selector};
+use crate::world::{ActivityState, MachineState, Presence, World};
+
+/// A number and whom it is about.
+#[derive(Clone, Debug)]
+pub(crate) enum Group<'a> {
+    Budget(&'a ObjectName),
+    Baseline(&'a BaselineRef),
+}
+
+/// How a group stands.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    /// N of rule B1, at most.
+    pub(crate) machines: usize,
+    /// At most.
+    pub(crate) allowed: usize,
+    /// Machines that surely count, other than the one that starts.
+    pub(crate) unavailable: BTreeSet<MachineName>,
+    /// Those of them with something of ours in flight.
+    pub(crate) in_flight: usize,
+    /// The one that starts counts already.
+    pub(crate) counted: bool,
+}
+
+impl Group<'_> {
+    pub(crate) fn object(&self) -> String {
+        match self {
+            Self::Budget(name) => format!("DisruptionBudget/{name}"),
+            Self::Baseline(baseline) => baseline.to_string(),
+        }
+    }
+
+    /// Its selectors as they may be seen; empty if it may not be there, or has no number.
+    fn selectors<'w>(&self, world: &'w World, at: Instant) -> Vec<&'w Selector> {
+        match self {
+            Self::Budget(name) => {
+                let versions =
+                    world.budgets.get(*name).map(|kept| kept.possible(at, world.lag)).unwrap_or_default();
+                versions.into_iter().flatten().map(|budget| &budget.selector).collect()
+            }
+            Self::Baseline(name) => {
+                let versions =
+                    world.baselines.get(*name).map(|kept| kept.possible(at, world.lag)).unwrap_or_default();
+                versions.into_iter().flatten().map(|baseline| &baseline.selector).collect()
+            }
+        }
+    }
+
+    /// Whether it restrains at all: there, in each way in which it may be seen, and with a number.
+    pub(crate) fn restrains(&self, world: &World, at: Instant) -> bool {
+        match self {
+            Self::Budget(name) => world
+                .budgets
+                .get(*name)
+                .is_some_and(|kept| kept.possible(at, world.lag).iter().all(Option::is_some)),
+            Self::Baseline(name) => world.baselines.get(*name).is_some_and(|kept| {
+                kept.possible(at, world.lag).iter().all(|baseline| {
+                    baseline.is_some_and(|one| one.mode == Mode::Enforce && one.rollout.is_some())
+                })
+            }),
+        }
+    }
+
+    /// Whether it surely selects the machine.
+    pub(crate) fn surely(&self, world: &World, machine: &MachineState, at: Instant) -> bool {
+        let selectors = self.selectors(world, at);
+        !selectors.is_empty() && selectors.iter().all(|selector| machine.surely(selector, at, world.lag))
+    }
+
+    fn maybe(&self, world: &World, machine: &MachineState, at: Instant) -> bool {
+        self.selectors(world, at).iter().any(|selector| machine.maybe(selector, at, world.lag))
+    }
+
+    /// The largest number that it may be seen to allow of so many machines (rule B1).
+    fn allowed(&self, world: &World, at: Instant, machines: usize) -> usize {
+        match self {
+            Self::Budget(name) => {
+                let versions =
+                    world.budgets.get(*name).map(|kept| kept.possible(at, world.lag)).unwrap_or_default();
+                versions
+                    .into_iter()
+                    .flatten()
+                    .map(|budget| allowed(budget, machines))
+                    .max()
+                    .unwrap_or(usize::MAX)
+            }
+            Self::Baseline(name) => {
+                let versions =
+                    world.baselines.get(*name).map(|kept| kept.possible(at, world.lag)).unwrap_or_default();
+                let rollouts =
+                    versions.into_iter().flatten().filter_map(|baseline| baseline.rollout.as_ref());
+                rollouts.map(|rollout| at_most(rollout.max_unavailable, machines)).max().unwrap_or(usize::MAX)
+            }
+        }
+    }
+
+    /// Whether silent machines of which nothing of ours is open count here (rule B4), however it may be seen.
+    fn counts_absent(&self, world: &World, at: Instant) -> (bool, bool) {
+        match self {
+            Self::Budget(name) => {
+                let versions =
+                    world.budgets.get(*name).map(|kept| kept.possible(at, world.lag)).unwrap_or_default();
+                let mut counts =
+                    versions.into_iter().flatten().map(|budget| budget.absent == AbsentMachines::Count);
+                (counts.clone().all(|counts| counts), counts.any(|counts| counts))
+            }
+            Self::Baseline(_) => (false, false),
+        }
+    }
+}
+
+/// How many of `machines` a budget lets be unavailable.
+pub(crate) fn allowed(budget: &Budget, machines: usize) -> usize {
+    match (budget.max_unavailable, budget.min_available) {
+        (Some(share), None) => at_most(share, machines),
+        (None, Some(share)) => machines.saturating_sub(at_least(share, machines)),
+        // One of the two, says the schema; of both the stricter.
+        (Some(most), Some(least)) => {
+            at_most(most, machines).min(machines.saturating_sub(at_least(least, machines)))
+        }
+        (None, None) => usize::MAX,
+    }
+}
+
+/// The floor, but at least 1 of a percentage above 0 (rule B1).
+fn at_most(share: Share, machines: usize) -> usize {
+    match share {
+        Share::Count(count) => count as usize,
+        Share::Percent(percent) => {
+            let floor = machines * usize::from(percent) / 100;
+            if percent > 0 && machines > 0 { floor.max(1) } else { floor }
+        }
+    }
+}
+
+/// The ceiling (rule B1).
+fn at_least(share: Share, machines: usize) -> usize {
+    match share {
+        Share::Count(count) => count as usize,
+        Share::Percent(percent) => (machines * usize::from(percent)).div_ceil(100),
+    }
+}
+
+/// The floor, without a minimum (rule O3).
+pub(crate) fn floor(share: Share, machines: usize) -> usize {
+    match share {
+        Share::Count(count) => count as usize,
+        Share::Percent(percent) => machines * usize::from(percent) / 100,
+    }
+}
+
+/// Counts a group at a start on `starting`.
+pub(crate) fn standing(world: &World, group: &Group<'_>, starting: &MachineName, at: Instant) -> Standing {
+    let mut standing =
+        Standing { machines: 0, allowed: 0, unavailable: BTreeSet::new(), in_flight: 0, counted: false };
+    for (name, machine) in &world.machines {
+        let ours = ours(world, name, at);
+        let charged = match group {
+            Group::Budget(budget) => ours.charged.contains(*budget),
+            Group::Baseline(baseline) => ours.in_flight && ours.served.contains(*baseline),
+        };
+        let (surely, maybe) = (group.surely(world, machine, at), group.maybe(world, machine, at));
+        if !charged && !maybe {
+            continue;
+        }
+        let quiet = silence(world, machine, at);
+        let by_us = ours.in_flight || ours.settling || ours.failed;
+        let (always, sometimes) = group.counts_absent(world, at);
+        if maybe && machine.counts(at, world.lag, false) {
+            // A silent one leaves N where it does not count; it stays where nobody may know yet.
+            let leaves = !by_us && quiet.is_surely_silent && !sometimes;
+            standing.machines += usize::from(!leaves);
+        }
+        let member = surely && machine.counts(at, world.lag, true);
+        let counts = (member || charged) && by_us
+            || member && quiet.is_surely_silent && always && !quiet.is_resolved
+            || member && !quiet.may_be_silent && is_unhealthy(world, machine, at);
+        if *name == *starting {
+            standing.counted = counts;
+            continue;
+        }
+        if counts {
+            standing.unavailable.insert(name.clone());
+            standing.in_flight += usize::from(ours.in_flight);
+        }
+    }
+    standing.allowed = group.allowed(world, at, standing.machines);
+    standing
+}
+
+/// What we did on a machine that still counts.
+#[derive(Default)]
+struct Ours<'w> {
+    in_flight: bool,
+    settling: bool,
+    failed: bool,
+    charged: BTreeSet<&'w ObjectName>,
+    served: BTreeSet<&'w BaselineRef>,
+}
+
+fn ours<'w>(world: &'w World, machine: &MachineName, at: Instant) -> Ours<'w> {
+    let mut ours = Ours::default();
+    let mut later_success = false;
+    for activity in world.history(machine).rev() {
+        let holds = match activity.phase {
+            Phase::Pending | Phase::Delivered | Phase::Running | Phase::Verifying => {
+                let holds = activity.is_in_flight();
+                ours.in_flight |= holds;
+                holds
+            }
+            Phase::Succeeded => {
+                later_success = true;
+                let settling = activity.age(at).is_some_and(|age| age < min_ready(world, activity, at));
+                ours.settling |= settling;
+                settling
+            }
+            Phase::Failed => {
+                let failed = !later_success && is_unresolved(world, machine, activity, at);
+                ours.failed |= failed;
+                failed
+            }
+            Phase::Refused | Phase::Interrupted | Phase::Canceled | Phase::Expired => false,
+        };
+        if holds {
+            ours.charged.extend(&activity.spec.budgets);
+            ours.served.extend(activity.spec.steps.iter().flat_map(|step| &step.baselines));
+        }
+    }
+    ours
+}
+
+/// The longest `minReady` of the baselines that it served, each as short as it may be seen.
+fn min_ready(world: &World, activity: &ActivityState, at: Instant) -> SignedDuration {
+    let served = activity.spec.steps.iter().flat_map(|step| &step.baselines);
+    let of = |baseline: &BaselineRef| {
+        if baseline.kind != BaselineKind::PackageBaseline {
+            return SignedDuration::ZERO;
+        }
+        let versions =
+            world.baselines.get(baseline).map(|kept| kept.possible(at, world.lag)).unwrap_or_default();
+        let lengths = versions.into_iter().map(|baseline| {
+            let rollout = baseline.and_then(|baseline| baseline.rollout.as_ref());
+            rollout.map_or(SignedDuration::ZERO, |rollout| rollout.min_ready.length())
+        });
+        lengths.min().unwrap_or(SignedDuration::ZERO)
+    };
+    served.map(of).max().unwrap_or(SignedDuration::ZERO)
+}
+
+/// A failure that still counts: nobody resolved it, and no later report shows what it was to reach (rule B2).
+fn is_unresolved(world: &World, name: &MachineName, activity: &ActivityState, at: Instant) -> bool {
+    let Some(machine) = world.machines.get(name) else { return false };
+    let Some(spec) = machine.spec.now() else { return false };
+    if spec.uid != activity.spec.machine_uid || activity.spec.name.number <= spec.resolved_through {
+        return false;
+    }
+    let Some(report) = machine.report.now() else { return true };
+    let later = activity.finished.is_some_and(|finished| report.received > finished)
+        || report.last_activity >= activity.spec.name.number;
+    if !later || !shows_reached(report, activity) {
+        return true;
+    }
+    let settle = SignedDuration::from_secs(i64::from(activity.spec.health.settle_seconds));
+    report.received + settle > at
+}
+
+/// Whether a report shows all that an activity was to reach, healthy.
+pub(crate) fn shows_reached(report: &Report, activity: &ActivityState) -> bool {
+    let package = |key: &PackageKey| report.packages.iter().find(|package| package.key() == *key);
+    let steps = activity.spec.steps.iter().all(|step| match &step.action {
+        StepAction::InstallPackages(_) | StepAction::RemovePackages(_) => {
+            step.requested().all(|change| match package(&change.package) {
+                Some(found) => found.installed == change.to && !found.broken,
+                None => change.to.is_none(),
+            })
+        }
+        StepAction::HoldPackages { hold, unhold: _ } => {
+            hold.iter().all(|key| package(key).is_some_and(|found| found.held))
+        }
+        StepAction::RepairPackages => !report.dpkg_interrupted,
+        StepAction::Reboot { kernel } => {
+            !report.reboot_required && kernel.as_ref().is_none_or(|kernel| *kernel == report.kernel)
+        }
+    });
+    steps && activity.spec.health.units.is_disjoint(&report.failed_units)
+}
+
+/// A machine's silence (rules B2, B4).
+pub(crate) struct Silence {
+    /// For `unreachableAfter`, over time in which a gateway was up, and known.
+    pub(crate) is_surely_silent: bool,
+    /// For so long by any reckoning, or no time at all: it is not heard.
+    pub(crate) may_be_silent: bool,
+    /// It is absent, and a person resolved that.
+    pub(crate) is_resolved: bool,
+}
+
+pub(crate) fn silence(world: &World, machine: &MachineState, at: Instant) -> Silence {
+    let heard = Silence { is_surely_silent: false, may_be_silent: false, is_resolved: false };
+    let (Some(Presence::Silent { last_heard }), Some(since)) =
+        (machine.presence.now(), machine.presence.since())
+    else {
+        return heard;
+    };
+    let Some(up) = world.gateways_up else { return Silence { may_be_silent: true, ..heard } };
+    let counted = at.duration_since(up.max(*last_heard));
+    let policies = world.policies(at);
+    let after = |pick: fn(&crate::event::Policy) -> SignedDuration| {
+        policies.iter().map(pick).max().unwrap_or(SignedDuration::ZERO)
+    };
+    let unreachable = after(|policy| policy.unreachable_after.length());
+    let resolved = machine.spec.now().and_then(|spec| spec.absence_resolved);
+    Silence {
+        is_surely_silent: counted >= unreachable + world.lag && world.was_known(since, at),
+        may_be_silent: true,
+        is_resolved: resolved.is_some_and(|resolved| resolved >= *last_heard),
+    }
+}
+
+/// A unit that a baseline of the machine names has failed, by each report that may be the last that was seen.
+fn is_unhealthy(world: &World, machine: &MachineState, at: Instant) -> bool {
+    let reports = machine.report.possible(at, world.lag);
+    reports.iter().all(|report| {
+        report.is_some_and(|report| {
+            world.baselines.iter().any(|(_, kept)| {
+                let versions = kept.possible(at, world.lag);
+                versions.iter().all(|baseline| {
+                    baseline.is_some_and(|baseline| {
+                        !baseline.units.is_disjoint(&report.failed_units)
+                            && machine.surely(&baseline.selector, at, world.lag)
+                    })
+                })
+            })
+        })
+    })
+}
+
+/// Machines, for a message.
+pub(crate) fn listed(names: &BTreeSet<MachineName>) -> String {
+    if names.is_empty() {
+        return "none".to_owned();
+    }
+    let shown: Vec<&str> = names.iter().take(8).map(MachineName::as_str).collect();
+    let more = names.len().saturating_sub(shown.len());
+    if more > 0 { format!("{} and {more} more", shown.join(", ")) } else { shown.join(", ") }
+}
+
+/// Another activity of the machine that has its one place (rule A1).
+pub(crate) fn unfinished<'w>(world: &'w World, name: &ActivityName) -> Option<&'w ActivityState> {
+    world.history(&name.machine).find(|activity| activity.is_in_flight() && activity.spec.name != *name)
+}

@@ -1,0 +1,235 @@
+//! B1 to B4, B6: who counts, against which number.
+
+use expect_test::expect;
+
+use crate::check;
+use crate::story::{judged, judged_late};
+
+const FOUR: &str = "
+    00:00 machine a
+    00:00 machine b
+    00:00 machine c
+    00:00 machine d
+    00:00 baseline fix
+    00:00 budget all
+";
+
+fn story(rest: &str) -> String {
+    format!("{FOUR}{rest}")
+}
+
+// rule: B2
+#[test]
+fn one_at_a_time_means_one() {
+    check(
+        &story("01:00 create a-1 charged=all\n 01:00 create b-1 charged=all"),
+        &expect![[r#"
+            ! 2026-11-27T01:00:00Z B2 BudgetExceeded b-1: one too many; 1 of 4 machines may be unavailable, and 1 are: a [DisruptionBudget/all]
+        "#]],
+        &story("01:00 create a-1 charged=all\n 01:01 succeed a-1\n 01:01 create b-1 charged=all"),
+    );
+}
+
+// rule: B1
+#[test]
+fn shares_are_rounded_as_designed() {
+    let budget = |number: &str| {
+        story(&format!(
+            "00:00 budget all {{\"maxUnavailable\": {number}}}\n 01:00 create a-1 charged=all\n 01:00 create b-1 charged=all"
+        ))
+    };
+    check(
+        &budget("\"49%\""),
+        &expect![[r#"
+        ! 2026-11-27T01:00:00Z B2 BudgetExceeded b-1: one too many; 1 of 4 machines may be unavailable, and 1 are: a [DisruptionBudget/all]
+    "#]],
+        &budget("\"50%\""),
+    );
+    check(
+        &budget("0"),
+        &expect![[r#"
+            ! 2026-11-27T01:00:00Z B1 StartedAtZero a-1: none may start; 0 of 4 machines may be unavailable, and 0 are: none [DisruptionBudget/all]
+            ! 2026-11-27T01:00:00Z B1 StartedAtZero b-1: none may start; 0 of 4 machines may be unavailable, and 1 are: a [DisruptionBudget/all]
+        "#]],
+        &budget("2"),
+    );
+    let least = |number: &str| {
+        story(&format!(
+            "00:00 budget all {{\"maxUnavailable\": null, \"minAvailable\": {number}}}\n 01:00 create a-1 charged=all\n 01:00 create b-1 charged=all"
+        ))
+    };
+    check(
+        &least("\"51%\""),
+        &expect![[r#"
+        ! 2026-11-27T01:00:00Z B2 BudgetExceeded b-1: one too many; 1 of 4 machines may be unavailable, and 1 are: a [DisruptionBudget/all]
+    "#]],
+        &least("\"50%\""),
+    );
+}
+
+// rule: B2
+#[test]
+fn a_baselines_own_number_counts_too() {
+    let own = |number: u32| {
+        story(&format!(
+            "00:00 budget all {{\"maxUnavailable\": 4}}
+             00:00 baseline fix {{\"rollout\": {{\"maxUnavailable\": {number}, \"maxFailures\": 0}}}}
+             01:00 create a-1 charged=all
+             01:00 create b-1 charged=all"
+        ))
+    };
+    check(
+        &own(1),
+        &expect![[r#"
+        ! 2026-11-27T01:00:00Z B2 BudgetExceeded b-1: one too many; 1 of 4 machines may be unavailable, and 1 are: a [PackageBaseline/fix]
+    "#]],
+        &own(2),
+    );
+}
+
+// rule: B2
+#[test]
+fn a_machine_holds_its_place_for_min_ready() {
+    let ready = |at: &str| {
+        story(&format!(
+            "00:00 baseline fix {{\"rollout\": {{\"maxUnavailable\": 4, \"maxFailures\": 0, \"minReady\": \"10m\"}}}}
+             01:00 create a-1 charged=all
+             01:01 succeed a-1
+             {at} create b-1 charged=all"
+        ))
+    };
+    check(
+        &ready("01:10:59"),
+        &expect![[r#"
+        ! 2026-11-27T01:10:59Z B2 BudgetExceeded b-1: one too many; 1 of 4 machines may be unavailable, and 1 are: a [DisruptionBudget/all]
+    "#]],
+        &ready("01:11"),
+    );
+}
+
+// rule: B2
+#[test]
+fn a_failure_counts_until_it_is_resolved() {
+    let failed = |then: &str| {
+        story(&format!(
+            "01:00 create a-1 charged=all
+             01:01 fail a-1
+             01:01 report a openssl=1 last=1
+             {then}
+             02:00 create b-1 charged=all"
+        ))
+    };
+    check(
+        &failed(""),
+        &expect![[r#"
+        ! 2026-11-27T02:00:00Z B2 BudgetExceeded b-1: one too many; 1 of 4 machines may be unavailable, and 1 are: a [DisruptionBudget/all]
+    "#]],
+        &failed("01:30 machine a again {\"resolvedThrough\": 1}"),
+    );
+    // A later report shows what it was to reach.
+    assert_eq!(judged(&failed("01:30 report a openssl=2 last=1")), "= nothing\n");
+}
+
+// rule: B2, B4
+#[test]
+fn silence_counts_where_a_gateway_could_hear() {
+    let silent = |budget: &str, then: &str| {
+        story(&format!("00:00 budget all {budget}\n 01:00 silent a\n {then}\n 01:06 create b-1 charged=all"))
+    };
+    check(
+        &silent("", ""),
+        &expect![[r#"
+        ! 2026-11-27T01:06:00Z B2 BudgetExceeded b-1: one too many; 1 of 4 machines may be unavailable, and 1 are: a [DisruptionBudget/all]
+    "#]],
+        &silent("{\"absent\": \"Ignore\"}", ""),
+    );
+    assert_eq!(judged(&silent("", "01:01 down\n 01:02 up")), "= nothing\n", "four minutes, not five");
+    assert_eq!(judged(&silent("", "01:03 heard a")), "= nothing\n");
+    assert_eq!(judged(&silent("", "01:03 gone a")), "= nothing\n", "deletion frees the place");
+}
+
+// rule: B2
+#[test]
+fn disruption_that_is_not_ours_counts() {
+    let unhealthy = |units: &str| {
+        story(&format!(
+            "00:00 baseline fix {{\"units\": [\"nginx.service\"]}}
+             01:00 report a openssl=1 failed={units}
+             01:30 create b-1 charged=all"
+        ))
+    };
+    check(
+        &unhealthy("nginx.service"),
+        &expect![[r#"
+        ! 2026-11-27T01:30:00Z B2 BudgetExceeded b-1: one too many; 1 of 4 machines may be unavailable, and 1 are: a [DisruptionBudget/all]
+    "#]],
+        &unhealthy("other.service"),
+    );
+}
+
+// rule: B3
+#[test]
+fn a_broken_machines_fix_takes_no_second_place_but_ours_in_flight_never_exceed_the_number() {
+    let broken = "
+        00:00 baseline fix {\"units\": [\"nginx.service\"]}
+        01:00 report a openssl=1 failed=nginx.service
+        01:00 report b openssl=1 failed=nginx.service
+        01:00 report c openssl=1 failed=nginx.service
+        02:00 create a-1 charged=all
+    ";
+    check(
+        &story(&format!("{broken} 02:00 create b-1 charged=all")),
+        &expect![[r#"
+        ! 2026-11-27T02:00:00Z B3 TooManyInFlight b-1: 1 of ours are in flight already; 1 of 4 machines may be unavailable, and 2 are: a, c [DisruptionBudget/all]
+    "#]],
+        &story(broken),
+    );
+}
+
+// rule: B6
+#[test]
+fn an_activity_is_charged_to_the_budgets_of_its_machine() {
+    check(
+        &story("01:00 create a-1"),
+        &expect![[r#"
+        ! 2026-11-27T01:00:00Z B6 NotCharged a-1: it selects the machine, and the activity is not charged to it [DisruptionBudget/all]
+    "#]],
+        &story("01:00 create a-1 charged=all"),
+    );
+    // And stays so when the budget selects it no more.
+    let relabelled = |charged: &str| {
+        story(&format!(
+            "00:00 machine a again x=1
+             00:00 budget all {{\"selector\": {{\"matchExpressions\": [{{\"key\": \"x\", \"operator\": \"In\", \"values\": [\"1\", \"2\"]}}]}}}}
+             00:00 machine b again x=2
+             01:00 create a-1 {charged}
+             01:00 machine a again x=3
+             01:01 create b-1 charged=all"
+        ))
+    };
+    check(
+        &relabelled("charged=all"),
+        &expect![[r#"
+            ! 2026-11-27T01:01:00Z B2 BudgetExceeded b-1: one too many; 1 of 1 machines may be unavailable, and 1 are: a [DisruptionBudget/all]
+        "#]],
+        &relabelled("charged=all").replace("01:00 create a-1 charged=all", ""),
+    );
+}
+
+#[test]
+fn who_could_not_know_yet_is_not_blamed() {
+    let edited = story(
+        "00:00 budget all {\"maxUnavailable\": 2}
+         01:00 create a-1 charged=all
+         01:00 budget all {\"maxUnavailable\": 1}
+         01:00:20 create b-1 charged=all",
+    );
+    assert_ne!(judged(&edited), "= nothing\n");
+    assert_eq!(judged_late(&edited, 30), "= nothing\n");
+    assert_ne!(judged_late(&edited, 10), "= nothing\n");
+    // But what was created counts at once.
+    assert_ne!(
+        judged_late(&story("01:00 create a-1 charged=all\n 01:00 create b-1 charged=all"), 30),
+        "= nothing\n"
+    );
+}

@@ -1,0 +1,198 @@
+//! O1 to O7: waves, soak, bars, pauses, approvals, zones.
+
+use expect_test::expect;
+
+use crate::check;
+use crate::story::judged;
+
+const RINGS: &str = "
+    00:00 machine a ring=canary
+    00:00 machine b ring=canary
+    00:00 machine c
+    00:00 machine d
+";
+
+/// With a wave of canaries, as given, and more of the rollout.
+fn story(wave: &str, more: &str, rest: &str) -> String {
+    format!(
+        "{RINGS}
+        00:00 baseline fix {{\"rollout\": {{\"waves\": [{{\"name\": \"canary\", \"selector\": {{\"matchLabels\": {{\"ring\": \"canary\"}}}}{wave}}}], \"maxUnavailable\": 4, \"maxFailures\": 0{more}}}}}
+        {rest}"
+    )
+}
+
+const CANARIES: &str = "
+    01:00 create a-1
+    01:00 create b-1
+    01:01 succeed a-1
+    01:01 succeed b-1
+    01:02 report a openssl=2 last=1
+    01:02 report b openssl=2 last=1
+";
+
+// rule: O1, O2
+#[test]
+fn the_rest_waits_for_the_canaries() {
+    check(
+        &story("", "", "01:00 create c-1"),
+        &expect![[r#"
+            ! 2026-11-27T01:00:00Z O2 StartedBeforeItsWave c-1: openssl:amd64 2 has not passed wave canary: none of its machines has it, and b wants it [PackageBaseline/fix]
+        "#]],
+        &story("", "", &format!("{CANARIES} 01:03 create c-1")),
+    );
+    let half = "01:00 create a-1\n 01:01 succeed a-1\n 01:02 report a openssl=2 last=1\n";
+    check(
+        &story("", "", &format!("{half} 01:03 create c-1")),
+        &expect![[r#"
+            ! 2026-11-27T01:03:00Z O2 StartedBeforeItsWave c-1: openssl:amd64 2 has not passed wave canary: b wants it still [PackageBaseline/fix]
+        "#]],
+        &story("", "", &format!("{half} 01:03 gone b\n 01:04 create c-1")),
+    );
+    check(
+        &story(
+            "",
+            "",
+            "01:00 create a-1\n 01:00 create b-1\n 01:01 succeed a-1\n 01:02 report a openssl=2 last=1\n 01:03 create c-1",
+        ),
+        &expect![[r#"
+            ! 2026-11-27T01:03:00Z O2 StartedBeforeItsWave c-1: openssl:amd64 2 has not passed wave canary: b-1 is under way [PackageBaseline/fix]
+        "#]],
+        &story("", "", CANARIES),
+    );
+}
+
+// rule: O2
+#[test]
+fn a_wave_soaks() {
+    let soaked = |at: &str| story(", \"soak\": \"1h\"", "", &format!("{CANARIES} {at} create c-1"));
+    check(
+        &soaked("02:01"),
+        &expect![[r#"
+        ! 2026-11-27T02:01:00Z O2 StartedBeforeItsWave c-1: openssl:amd64 2 has not passed wave canary: a has it since 2026-11-27T01:02:00Z, and it soaks until 2026-11-27T02:02:00Z [PackageBaseline/fix]
+    "#]],
+        &soaked("02:02"),
+    );
+    // Passed is passed: a canary that joins later does not take it back.
+    let joined = story(
+        ", \"soak\": \"1h\"",
+        "",
+        &format!("{CANARIES} 02:10 create c-1\n 02:11 machine e ring=canary\n 02:12 create d-1"),
+    );
+    assert_eq!(judged(&joined), "= nothing\n");
+}
+
+// rule: O2
+#[test]
+fn a_wave_that_picks_nobody_passes_nothing() {
+    check(
+        &story("", "", "00:30 gone a\n 00:30 gone b\n 01:00 create c-1"),
+        &expect![[r#"
+            ! 2026-11-27T01:00:00Z O2 StartedBeforeItsWave c-1: openssl:amd64 2 has not passed wave canary: it picks no machine [PackageBaseline/fix]
+        "#]],
+        &story("", "", "00:30 report a openssl=2\n 00:30 report b openssl=2\n 01:00 create c-1"),
+    );
+}
+
+// rule: O3
+#[test]
+fn a_barred_item_starts_nowhere() {
+    let failed = |most: u32| {
+        story(
+            "",
+            "",
+            "00:01 baseline fix {\"rollout\": {\"maxUnavailable\": 4, \"maxFailures\": MOST}}
+             01:00 create a-1
+             01:01 fail a-1
+             01:02 report a openssl=1 last=1
+             01:03 create c-1",
+        )
+        .replace("MOST", &most.to_string())
+    };
+    check(
+        &failed(0),
+        &expect![[r#"
+        ! 2026-11-27T01:03:00Z O3 StartedBarred c-1: openssl:amd64 2 is barred since 2026-11-27T01:01:00Z: 1 machines failed it, and 0 may [PackageBaseline/fix]
+    "#]],
+        &failed(1),
+    );
+    let resumed =
+        failed(0).replace("01:03 create", "01:02 approval go {\"action\": \"Resume\"}\n 01:03 create");
+    assert_eq!(judged(&resumed), "= nothing\n");
+    // A new target goes on.
+    let newer = failed(0).replace(
+        "01:03 create c-1",
+        "01:02 baseline fix {\"packages\": [{\"name\": \"openssl\", \"version\": \">= 3\"}], \"rollout\": {\"maxUnavailable\": 4, \"maxFailures\": 0}}\n 01:03 create c-1 openssl=1..3",
+    );
+    assert_eq!(judged(&newer), "= nothing\n");
+}
+
+// rule: O2
+#[test]
+fn shares_of_the_rest_come_in_their_turn() {
+    let tenth = "
+        00:01 baseline fix {\"rollout\": {\"waves\": [{\"name\": \"first\", \"machines\": 1}], \"maxUnavailable\": 4, \"maxFailures\": 0}}
+        01:00 create a-1
+    ";
+    check(
+        &story("", "", &format!("{tenth} 01:00 create b-1")),
+        &expect![[r#"
+            ! 2026-11-27T01:00:00Z O2 StartedBeforeItsWave b-1: openssl:amd64 2 has not passed wave first: a-1 on a is under way [PackageBaseline/fix]
+        "#]],
+        &story(
+            "",
+            "",
+            &format!("{tenth} 01:01 succeed a-1\n 01:02 report a openssl=2 last=1\n 01:03 create b-1"),
+        ),
+    );
+}
+
+// rule: O6
+#[test]
+fn zones_take_turns() {
+    let zones = |second: &str| {
+        story(
+            "",
+            ", \"zoneKey\": \"zone\"",
+            &format!(
+                "00:01 machine a again ring=canary zone=x\n 00:01 machine b again ring=canary zone={second}\n 01:00 create a-1\n 01:00 create b-1"
+            ),
+        )
+    };
+    check(
+        &zones("y"),
+        &expect![[r#"
+        ! 2026-11-27T01:00:00Z O6 StartedInTwoZones b-1: openssl:amd64 2 in zone "y", while a-1 is under way in another [PackageBaseline/fix]
+    "#]],
+        &zones("x"),
+    );
+}
+
+// rule: O7
+#[test]
+fn a_wave_that_asks_for_approval_waits_for_it() {
+    let asks = |rest: &str| story(", \"approvalRequired\": true", "", rest);
+    check(
+        &asks("01:00 create a-1"),
+        &expect![[r#"
+        ! 2026-11-27T01:00:00Z O7 StartedUnapproved a-1: wave canary asks for approval of openssl:amd64 2, and nobody gave it [PackageBaseline/fix]
+    "#]],
+        &asks("00:30 approval go\n 01:00 create a-1"),
+    );
+    let other = asks("00:30 approval go {\"item\": {\"package\": \"nginx\"}}\n 01:00 create a-1");
+    assert_ne!(judged(&other), "= nothing\n");
+}
+
+// rule: O7
+#[test]
+fn a_pause_holds_until_somebody_resumes() {
+    let paused = |rest: &str| {
+        story("", "", &format!("00:30 approval stop {{\"action\": \"Pause\"}}\n {rest} 01:00 create a-1"))
+    };
+    check(
+        &paused(""),
+        &expect![[r#"
+        ! 2026-11-27T01:00:00Z O7 StartedPaused a-1: openssl:amd64 2 is paused since 2026-11-27T00:30:00Z [RolloutApproval/stop]
+    "#]],
+        &paused("00:40 approval go {\"action\": \"Resume\"}\n"),
+    );
+}

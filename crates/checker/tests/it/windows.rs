@@ -1,0 +1,215 @@
+//! W1 to W4, W6, W7, W9: whether steps may start.
+
+use expect_test::expect;
+
+use crate::check;
+use crate::story::judged;
+
+// Friday 22:00 to Saturday 04:00.
+const NIGHT: &str = "
+    00:00 machine a
+    00:00 baseline fix
+    00:00 window night
+";
+
+fn story(rest: &str) -> String {
+    format!("{NIGHT}{rest}")
+}
+
+// rule: W1, W3
+#[test]
+fn nothing_starts_outside_its_windows() {
+    check(
+        &story("21:59:59 create a-1"),
+        &expect![[r#"
+        ! 2026-11-27T21:59:59Z W1 StartedOutsideWindows a-1: Packages started at 2026-11-27T21:59:59Z, when none of night was open
+    "#]],
+        &story("22:00 create a-1"),
+    );
+    check(
+        &story("28:00 create a-1"),
+        &expect![[r#"
+        ! 2026-11-28T04:00:00Z W1 StartedOutsideWindows a-1: Packages started at 2026-11-28T04:00:00Z, when none of night was open
+    "#]],
+        &story("27:49 create a-1"),
+    );
+    let required = "00:00 policy {\"windows\": \"Required\"}\n";
+    check(
+        &format!("00:00 machine a\n 00:00 baseline fix\n {required} 01:00 create a-1"),
+        &expect![[r#"
+            ! 2026-11-27T01:00:00Z W1 StartedWithoutWindow a-1: Packages started at 2026-11-27T01:00:00Z: windows are Required, and none selects the machine
+        "#]],
+        &story(&format!("{required} 22:00 create a-1")),
+    );
+}
+
+// rule: W2
+#[test]
+fn nothing_starts_that_would_not_fit() {
+    check(
+        &story("27:51 create a-1"),
+        &expect![[r#"
+        ! 2026-11-28T03:51:00Z W2 StartedTooLate a-1: Packages started at 2026-11-28T03:51:00Z, 9m before the close at 2026-11-28T04:00:00Z, and takes 10m
+    "#]],
+        &story("27:50 create a-1"),
+    );
+    check(
+        &story("27:41 create a-1 reboot"),
+        &expect![[r#"
+        ! 2026-11-28T03:41:00Z W2 StartedTooLate a-1: Reboot started at 2026-11-28T03:41:00Z, 19m before the close at 2026-11-28T04:00:00Z, and takes 20m
+    "#]],
+        &story("27:40 create a-1 reboot"),
+    );
+    let cutoff = |at: &str| story(&format!("00:00 window night {{\"cutoff\": \"1h\"}}\n {at} create a-1"));
+    check(
+        &cutoff("27:00"),
+        &expect![[r#"
+        ! 2026-11-28T03:00:00Z W2 StartedAfterCutoff a-1: Packages started at 2026-11-28T03:00:00Z; from 2026-11-28T03:00:00Z on nothing starts before the close at 2026-11-28T04:00:00Z
+    "#]],
+        &cutoff("26:59:59"),
+    );
+    // The estimate is capped at half the window's length.
+    let short = |at: &str| story(&format!("00:00 window night {{\"duration\": \"10m\"}}\n {at} create a-1"));
+    check(
+        &short("22:05:01"),
+        &expect![[r#"
+        ! 2026-11-27T22:05:01Z W2 StartedTooLate a-1: Packages started at 2026-11-27T22:05:01Z, 4m 59s before the close at 2026-11-27T22:10:00Z, and takes 5m
+    "#]],
+        &short("22:05"),
+    );
+}
+
+// rule: W1
+#[test]
+fn nothing_starts_in_a_freeze_or_too_shortly_before_it() {
+    let freeze = |at: &str| {
+        story(&format!(
+            "00:00 freeze gala {{\"from\": \"2026-11-27T23:00:00Z\", \"to\": \"2026-11-28T01:00:00Z\"}}\n {at} create a-1"
+        ))
+    };
+    check(
+        &freeze("23:00"),
+        &expect![[r#"
+        ! 2026-11-27T23:00:00Z W1 StartedInFreeze a-1: Packages started at 2026-11-27T23:00:00Z, in the freeze from 2026-11-27T23:00:00Z to 2026-11-28T01:00:00Z [MaintenanceWindow/gala]
+    "#]],
+        &freeze("25:00"),
+    );
+    check(
+        &freeze("22:51"),
+        &expect![[r#"
+        ! 2026-11-27T22:51:00Z W2 StartedTooLate a-1: Packages started at 2026-11-27T22:51:00Z, 9m before the close at 2026-11-27T23:00:00Z, and takes 10m
+    "#]],
+        &freeze("22:50"),
+    );
+}
+
+// rule: W6
+#[test]
+fn a_reboot_waits_for_the_end_of_a_freeze_that_covers_it() {
+    let covered = |words: &str| {
+        story(&format!(
+            "00:00 freeze gala {{\"from\": \"2026-11-27T23:00:00Z\", \"to\": \"2026-11-28T01:00:00Z\", \"covers\": [\"Reboot\"]}}
+             22:55 create a-1 {words}"
+        ))
+    };
+    check(
+        &covered("reboot"),
+        &expect![[r#"
+        ! 2026-11-27T22:55:00Z W2 StartedTooLate a-1: Reboot started at 2026-11-27T22:55:00Z, 5m before the close at 2026-11-27T23:00:00Z, and takes 20m
+    "#]],
+        &covered(""),
+    );
+    let begun = |at: &str| story(&format!("27:40 create a-1\n 27:41 deliver a-1\n {at} start a-1 0"));
+    check(
+        &begun("28:00:10"),
+        &expect![[r#"
+        ! 2026-11-28T04:00:10Z W6 StepOutsideWindows a-1: step 0 began at 2026-11-28T04:00:10Z, when no window was open
+    "#]],
+        &begun("27:59"),
+    );
+}
+
+// rule: W4
+#[test]
+fn local_times_are_resolved_by_our_own_arithmetic() {
+    let berlin = |at: &str| {
+        story(&format!("00:00 window night {{\"timeZone\": \"Europe/Berlin\"}}\n {at} create a-1"))
+    };
+    check(
+        &berlin("20:59:59"),
+        &expect![[r#"
+        ! 2026-11-27T20:59:59Z W1 StartedOutsideWindows a-1: Packages started at 2026-11-27T20:59:59Z, when none of night was open
+    "#]],
+        &berlin("21:00"),
+    );
+}
+
+// rule: W7
+#[test]
+fn what_cannot_be_read_closes() {
+    check(
+        &story(
+            "00:00 window other {\"unreadable\": \"no such zone\", \"schedule\": null, \"duration\": null}\n 22:00 create a-1",
+        ),
+        &expect![[r#"
+            ! 2026-11-27T22:00:00Z W7 StartedUnderUnreadable a-1: Packages started at 2026-11-27T22:00:00Z under a window that cannot be read, which closes its machines [MaintenanceWindow/other]
+        "#]],
+        &story(
+            "00:00 window other {\"selector\": {\"matchLabels\": {\"x\": \"y\"}}, \"unreadable\": \"no such zone\"}\n 22:00 create a-1",
+        ),
+    );
+    check(
+        &story("00:00 unreadable DisruptionBudget/x\n 22:00 create a-1"),
+        &expect![[r#"
+            ! 2026-11-27T22:00:00Z W7 StartedWhileUnreadable a-1: it cannot be read since 2026-11-27T00:00:00Z, which closes the namespace [DisruptionBudget/x]
+        "#]],
+        &story("00:00 unreadable DisruptionBudget/x\n 21:00 readable DisruptionBudget/x\n 22:00 create a-1"),
+    );
+}
+
+// rule: W9
+#[test]
+fn an_override_passes_what_it_names_until_it_ends() {
+    let freeze = |overridable: bool, rest: &str| {
+        story(&format!(
+            "00:00 freeze gala {{\"from\": \"2026-11-27T22:00:00Z\", \"to\": \"2026-11-28T05:00:00Z\", \"overridable\": {overridable}}}
+             21:00 {rest}
+             22:10 create a-1"
+        ))
+    };
+    check(
+        &freeze(false, "override urgent"),
+        &expect![[r#"
+        ! 2026-11-27T22:10:00Z W1 StartedInFreeze a-1: Packages started at 2026-11-27T22:10:00Z, in the freeze from 2026-11-27T22:00:00Z to 2026-11-28T05:00:00Z [MaintenanceWindow/gala]
+    "#]],
+        &freeze(true, "override urgent"),
+    );
+    for other in [
+        "override urgent {\"items\": [{\"package\": \"nginx\"}]}",
+        "override urgent {\"windows\": [\"night\"]}",
+        "override urgent {\"until\": \"2026-11-27T22:00:00Z\"}",
+        "override urgent {\"selector\": {\"matchLabels\": {\"x\": \"y\"}}}",
+    ] {
+        let said = judged(&freeze(true, other));
+        assert!(said.contains("StartedInFreeze"), "{other}: {said}");
+    }
+    check(
+        &story("05:00 create a-1"),
+        &expect![[r#"
+            ! 2026-11-27T05:00:00Z W1 StartedOutsideWindows a-1: Packages started at 2026-11-27T05:00:00Z, when none of night was open
+        "#]],
+        &story("04:00 override urgent {\"windows\": [\"night\"]}\n 05:00 create a-1"),
+    );
+}
+
+// rule: G2
+#[test]
+fn nothing_starts_while_a_revision_is_applied() {
+    check(
+        &story("00:00 source git {\"applying\": true}\n 22:00 create a-1"),
+        &expect![[r#"
+            ! 2026-11-27T22:00:00Z G2 StartedWhileApplying a-1: the source has been applying another revision since 2026-11-27T00:00:00Z [GitSource/git]
+        "#]],
+        &story("00:00 source git {\"applying\": true}\n 01:00 source git\n 22:00 create a-1"),
+    );
+}
