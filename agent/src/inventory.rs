@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_model::{Digest, Inventory, Package, PackageKey, PackageName};
+use smol_str::SmolStr;
 
 use crate::dpkg::{self, Dpkg};
 use crate::host::Host;
+use crate::phasing;
 use crate::policy::{self, Policy};
 use crate::tools::{Invocation, ToolError, must};
 
@@ -47,6 +49,10 @@ pub(crate) struct Gathered {
     pub(crate) dpkg: Dpkg,
     /// How many installed packages have a higher candidate.
     pub(crate) upgradable: u32,
+    /// Of these, how many have a newer version in a security pocket.
+    pub(crate) security_upgradable: u32,
+    /// What the machine draws for phased updates.
+    pub(crate) phasing: BTreeMap<SmolStr, u8>,
     /// From just before.
     pub(crate) stamp: Stamp,
 }
@@ -70,19 +76,27 @@ pub(crate) async fn gather(host: &Host, interest: &BTreeSet<PackageName>) -> Res
         let output = host.tools.run(invocation).await?;
         policies.append(&mut policy::parse(&output.stdout, &sources, native));
     }
+    let settings = must(&*host.tools, Invocation::reading("apt-config", &["dump"])).await?;
+    let shares: phasing::Shares =
+        policies.iter().filter_map(|(key, policy)| Some((key.clone(), policy.phased?))).collect();
     let packages = keys.into_iter().filter_map(|key| package(key, &dpkg, &automatic, &mut policies));
     let mut inventory = Inventory {
         architecture: native.clone(),
-        lists: lists(host).await?,
+        lists: lists(host, &settings),
         interest: interest.clone(),
         packages: packages.collect(),
     };
     inventory.canonicalise();
-    let is_upgradable = |package: &&Package| matches!((&package.installed, &package.candidate), (Some(has), Some(candidate)) if *candidate > has.version);
-    let upgradable = inventory.packages.iter().filter(is_upgradable).count();
+    let phasing = phasing::settle(host, &settings, &shares, &mut inventory.packages).await?;
+    let count = |is_counted: fn(&Package) -> bool| {
+        let counted = inventory.packages.iter().filter(|package| is_counted(package)).count();
+        u32::try_from(counted).unwrap_or(u32::MAX)
+    };
     Ok(Gathered {
         digest: inventory.digest(),
-        upgradable: u32::try_from(upgradable).unwrap_or(u32::MAX),
+        upgradable: count(Package::is_upgradable),
+        security_upgradable: count(|package| package.security_update().is_some()),
+        phasing,
         inventory,
         dpkg,
         stamp,
@@ -95,7 +109,7 @@ fn package(
     automatic: &BTreeSet<PackageKey>,
     policies: &mut BTreeMap<PackageKey, Policy>,
 ) -> Option<Package> {
-    let Policy { candidate, offers } = policies.remove(&key).unwrap_or_default();
+    let Policy { candidate, offers, phased: _ } = policies.remove(&key).unwrap_or_default();
     let mut installed = dpkg.packages.get(&key).cloned();
     if let Some(installed) = &mut installed {
         installed.automatic = automatic.contains(&key);
@@ -108,7 +122,7 @@ fn package(
 ///
 /// Release files hold the hashes of all lists; which lists of theirs were fetched is told by the files' names after
 /// the mirror's. Settings that change what apt chooses are part of it.
-async fn lists(host: &Host) -> Result<Digest, ToolError> {
+fn lists(host: &Host, settings: &str) -> Digest {
     let mut lines = BTreeSet::new();
     for name in host.names(LISTS) {
         let own = name.split_once("_dists_").map_or(name.as_str(), |(_, own)| own);
@@ -119,12 +133,11 @@ async fn lists(host: &Host) -> Result<Digest, ToolError> {
             lines.insert(list.to_owned());
         }
     }
-    let dump = must(&*host.tools, Invocation::reading("apt-config", &["dump"])).await?;
     let decisive = ["APT::Install-", "APT::Default-Release", "APT::Architectures"];
     let is_decisive = |line: &&str| decisive.iter().any(|beginning| line.starts_with(beginning));
-    lines.extend(dump.lines().filter(is_decisive).map(str::to_owned));
+    lines.extend(settings.lines().filter(is_decisive).map(str::to_owned));
     let text: Vec<String> = lines.into_iter().collect();
-    Ok(Digest::of(text.join("\n").as_bytes()))
+    Digest::of(text.join("\n").as_bytes())
 }
 
 #[cfg(test)]
@@ -172,20 +185,20 @@ mod tests {
         assert!(gathered.upgradable > 0);
     }
 
-    #[tokio::test]
-    async fn twins_with_other_mirrors_have_the_same_lists_and_others_have_not() {
+    #[test]
+    fn twins_with_other_mirrors_have_the_same_lists_and_others_have_not() {
         let release = "_debian_dists_bookworm_InRelease";
         let list = "_debian_dists_bookworm_main_binary-amd64_Packages";
-        let digest = async |mirror: &str, text: &str, suffix: &str| {
+        let digest = |mirror: &str, text: &str, suffix: &str| {
             let (_folder, host) = recorded(&[
                 (&format!("{mirror}{release}"), text),
                 (&format!("{mirror}{list}{suffix}"), "ignored"),
                 ("lock", ""),
             ]);
-            lists(&host).await.unwrap()
+            lists(&host, "APT::Install-Recommends \"1\";")
         };
-        let one = digest("mirror.example", "hashes", ".lz4").await;
-        assert_eq!(one, digest("other.example", "hashes", "").await);
-        assert_ne!(one, digest("mirror.example", "newer hashes", ".lz4").await);
+        let one = digest("mirror.example", "hashes", ".lz4");
+        assert_eq!(one, digest("other.example", "hashes", ""));
+        assert_ne!(one, digest("mirror.example", "newer hashes", ".lz4"));
     }
 }

@@ -17,6 +17,7 @@ mod inventory;
 mod kernel;
 mod link;
 mod lists;
+mod phasing;
 mod policy;
 mod report;
 mod shared;

@@ -15,6 +15,8 @@ pub(crate) type Sources = BTreeMap<String, SmolStr>;
 pub(crate) struct Policy {
     pub(crate) candidate: Option<DebianVersion>,
     pub(crate) offers: Vec<Offer>,
+    /// The candidate's share of machines, if it is phased.
+    pub(crate) phased: Option<u8>,
 }
 
 /// Reads `apt-cache policy` without packages: which archive each list belongs to.
@@ -39,7 +41,8 @@ pub(crate) fn parse_sources(text: &str) -> Sources {
 /// `Origin:Suite` of a Release file.
 ///
 /// Debian names its pockets by codename (`n=bookworm-security`, while `a=` changes at each release of Debian), Ubuntu
-/// by suite (`a=noble-security`, `n=noble`): the suite is taken where it only adds to the codename.
+/// by suite (`a=noble-security`, `n=noble`): the suite is taken where it only adds to the codename. Before Debian 11 the
+/// security archive has but its label (`n=buster`, `l=Debian-Security`), which is named as later ones are.
 fn archive(release: &str) -> Option<SmolStr> {
     let field = |name: &str| release.split(',').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
     let suite = match (field("a"), field("n")) {
@@ -48,7 +51,9 @@ fn archive(release: &str) -> Option<SmolStr> {
         (Some(suite), None) => suite,
         (None, None) => return None,
     };
-    Some(format!("{}:{suite}", field("o")?).into())
+    let is_unnamed_security = field("l") == Some("Debian-Security") && !suite.ends_with("-security");
+    let pocket = if is_unnamed_security { "-security" } else { "" };
+    Some(format!("{}:{suite}{pocket}", field("o")?).into())
 }
 
 /// Reads `apt-cache policy PACKAGE…`.
@@ -77,9 +82,13 @@ pub(crate) fn parse(text: &str, sources: &Sources, native: &Architecture) -> BTr
 
 fn finish(current: Option<(PackageKey, Policy, Vec<Version>)>, policies: &mut BTreeMap<PackageKey, Policy>) {
     let Some((key, mut policy, versions)) = current else { return };
-    for Version { version, pin, origins, is_on_offer } in versions {
+    for Version { version, pin, phased, origins, is_on_offer } in versions {
         if is_on_offer {
-            policy.offers.push(Offer { version, pin, origins: origins.into_iter().collect() });
+            if policy.candidate.as_ref() == Some(&version) {
+                policy.phased = phased;
+            }
+            let origins = origins.into_iter().collect();
+            policy.offers.push(Offer { version, pin, origins, phased: None });
         }
     }
     policies.insert(key, policy);
@@ -88,6 +97,7 @@ fn finish(current: Option<(PackageKey, Policy, Vec<Version>)>, policies: &mut BT
 struct Version {
     version: DebianVersion,
     pin: i32,
+    phased: Option<u8>,
     origins: BTreeSet<SmolStr>,
     is_on_offer: bool,
 }
@@ -102,7 +112,12 @@ impl Version {
         let mut words = rest.split_whitespace();
         let version = DebianVersion::parse(words.next()?).ok()?;
         let pin = words.next()?.parse().ok()?;
-        Some(Self { version, pin, origins: BTreeSet::new(), is_on_offer: false })
+        let share = match (words.next(), words.next()) {
+            (Some("(phased"), Some(share)) => share.strip_suffix("%)"),
+            _ => None,
+        };
+        let phased = share.and_then(|share| share.parse().ok());
+        Some(Self { version, pin, phased, origins: BTreeSet::new(), is_on_offer: false })
     }
 
     /// `        500 http://… bookworm/main amd64 Packages`; dpkg's own status is no archive.
@@ -159,6 +174,10 @@ mod tests {
             "Debian:bookworm-security"
         );
         assert_eq!(archive("o=Example,a=stable,c=main").unwrap(), "Example:stable");
+        assert_eq!(
+            archive("v=10,o=Debian,a=oldoldstable,n=buster,l=Debian-Security,c=updates/main").unwrap(),
+            "Debian:buster-security"
+        );
         assert_eq!(archive("c=,b=amd64"), None);
     }
 
@@ -168,5 +187,6 @@ mod tests {
         let policies = parse(text, &Sources::new(), &amd64());
         let policy = &policies[&key("libc6:i386")];
         assert_eq!((policy.offers[0].version.as_str(), policy.offers[0].pin), ("2-2", 1));
+        assert_eq!(policy.phased, Some(10));
     }
 }

@@ -65,6 +65,8 @@ pub(crate) async fn gather(
         inventory: gathered.digest.clone(),
         dpkg_interrupted: gathered.dpkg.interrupted,
         upgradable: gathered.upgradable,
+        security_upgradable: gathered.security_upgradable,
+        phasing: gathered.phasing.clone(),
         failed_units: facts::failed_units(host).await,
         hardware: facts::hardware(host).await,
         last_activity,

@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::{CustomResource, KubeSchema};
-use muster_model::{Conffiles, Mode, PackageWish, Permit, RebootWhen};
+use muster_model::{Conffiles, Mode, PackageWish, Permit, RebootWhen, UpgradePolicy};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +66,10 @@ pub struct PackageBaselineSpec {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name", "architecture"])
     )]
     pub packages: Vec<PackageRequirement>,
+    /// Upgrades of what is installed, beside the packages above: never out of the versions that are asked for by name, never
+    /// of what is held. Absent: the baseline has no say, and others decide.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgrades: Option<UpgradesSpec>,
     /// Whether a package may go to a lower version than is installed.
     #[serde(default)]
     #[schemars(schema_with = "schema::permit")]
@@ -88,6 +92,17 @@ pub struct PackageBaselineSpec {
     /// How changes spread over the machines.
     #[serde(default)]
     pub rollout: RolloutSpec,
+}
+
+/// Upgrades of what is installed.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct UpgradesSpec {
+    /// None: none, not even what baselines of lower priority ask for. Security: to what the distribution's security pockets
+    /// offer, as unattended-upgrades does. All: to what `apt upgrade` would install; phased updates come when it is the
+    /// machine's turn. Of baselines of one priority, the one that asks for more decides.
+    #[schemars(schema_with = "schema::upgrade_policy")]
+    pub policy: UpgradePolicy,
 }
 
 /// What is asked of one package.

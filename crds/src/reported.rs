@@ -52,6 +52,14 @@ pub struct ReportedStatus {
     pub dpkg_interrupted: bool,
     /// How many installed packages apt has a newer candidate for.
     pub upgradable: u32,
+    /// Of these, how many have a newer version in a security pocket.
+    #[serde(default)]
+    pub security_upgradable: u32,
+    /// What the machine draws for phased updates that are on offer to it, by source package and version: it is one of the
+    /// first 10% where that is at most 10.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::draws")]
+    pub phasing: BTreeMap<String, u8>,
     /// systemd units in state failed; at most 50.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::units")]

@@ -3,6 +3,7 @@
 //! Each is used through `schemars(schema_with = …)`, so that the same thing looks the same in every kind. Bounds are
 //! those of the model's parsers; what they cannot say (a version's order, a schedule's sense) the conversions do.
 
+use muster_model::{MAX_PHASING_DRAWS, PHASED_IN};
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 /// One kind of text: name, pattern (RE2), longest length in characters.
@@ -44,6 +45,7 @@ sets! {
     mode: "Enforce", "Observe";
     observe_only: "Observe";
     permit: "Refuse", "Allow";
+    upgrade_policy: "None", "Security", "All";
     conffiles: "Keep", "Replace", "Fail";
     package_wish: "Present", "Absent";
     reboot_when: "Never", "WhenRequired";
@@ -93,9 +95,20 @@ pub(crate) fn covers(generator: &mut SchemaGenerator) -> Schema {
 }
 
 pub(crate) fn capabilities(_: &mut SchemaGenerator) -> Schema {
-    let capability =
-        json_schema!({"type": "string", "enum": ["ExactSimulation", "Packages", "Reboot", "Journal"]});
+    let capability = json_schema!({"type": "string", "enum": ["ExactSimulation", "Packages", "Reboot", "Journal", "KernelSelection"]});
     set(&capability, 16)
+}
+
+/// How long a source package's name with a version may be.
+pub(crate) const MAX_DRAW_KEY: usize = 200;
+
+/// What a machine draws for phased updates.
+pub(crate) fn draws(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": MAX_PHASING_DRAWS,
+        "additionalProperties": {"type": "integer", "minimum": 0, "maximum": PHASED_IN}
+    })
 }
 
 /// Words of a kernel command line: no blanks inside.

@@ -1,6 +1,6 @@
 //! An API in memory, a controller in front of it, and a gateway played by the test.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::time::Duration;
 
@@ -217,8 +217,12 @@ pub(crate) fn version(text: &str) -> DebianVersion {
 
 /// An inventory with openssl at that version, and 3.0.15-1 on offer.
 pub(crate) fn openssl(installed: &str) -> Inventory {
-    let offer =
-        |text: &str| Offer { version: version(text), pin: 500, origins: vec!["Debian:bookworm".into()] };
+    let offer = |text: &str| Offer {
+        version: version(text),
+        pin: 500,
+        origins: vec!["Debian:bookworm".into()],
+        phased: None,
+    };
     let mut inventory = Inventory {
         architecture: Architecture::parse("amd64").unwrap(),
         lists: Digest::of(b"lists"),
@@ -262,6 +266,8 @@ pub(crate) fn report(inventory: &Digest) -> Report {
         inventory: inventory.clone(),
         dpkg_interrupted: false,
         upgradable: 1,
+        security_upgradable: 0,
+        phasing: BTreeMap::new(),
         failed_units: BTreeSet::new(),
         hardware: Hardware::default(),
         last_activity: 0,

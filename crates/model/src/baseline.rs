@@ -71,6 +71,8 @@ pub struct PackageBaseline {
     pub common: BaselineCommon,
     /// Requirements by (name, architecture), in that order.
     pub packages: Vec<PackageRequirement>,
+    /// Which upgrades of installed packages it asks for beside them; absent: it has no say (rule S1).
+    pub upgrades: Option<UpgradePolicy>,
     /// Whether a target may be lower than what is installed (rule V5).
     pub downgrades: Permit,
     /// Whether a transaction may remove packages that the baseline does not name (rule A7).
@@ -83,6 +85,20 @@ pub struct PackageBaseline {
     pub health: Health,
     /// How its items spread.
     pub rollout: RolloutSpec,
+}
+
+/// Which upgrades of installed packages a baseline asks for.
+///
+/// The order is by what it asks: of two at one priority the greater asks for all that the other does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum UpgradePolicy {
+    /// None, and none that baselines of lower priority ask for.
+    #[default]
+    None,
+    /// To the highest version that a security pocket offers, as unattended-upgrades does.
+    Security,
+    /// To what apt would upgrade to, phasing honoured.
+    All,
 }
 
 /// One line of a package baseline.

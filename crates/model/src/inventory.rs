@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::{Architecture, DebianVersion, Digest, PackageKey, PackageName};
+use crate::{Architecture, DebianVersion, Digest, PackageKey, PackageName, Phased};
 
 /// A machine's packages and what is on offer for them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +41,34 @@ pub struct Package {
     /// The versions on offer, highest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub offers: Vec<Offer>,
+}
+
+/// apt installs nothing by itself from a source with a lower pin than this (apt_preferences(5), rule V2).
+pub const PIN_OF_CHOICE: i32 = 500;
+
+impl Package {
+    /// Whether apt has a newer candidate for what is installed.
+    #[must_use]
+    pub fn is_upgradable(&self) -> bool {
+        matches!((&self.installed, &self.candidate), (Some(has), Some(candidate)) if *candidate > has.version)
+    }
+
+    /// The highest version above the installed one that a security pocket offers; none above apt's candidate, since there
+    /// somebody pinned it.
+    #[must_use]
+    pub fn security_update(&self) -> Option<&DebianVersion> {
+        self.security_updates().max()
+    }
+
+    /// Every such version.
+    pub fn security_updates(&self) -> impl Iterator<Item = &DebianVersion> {
+        let is_between = |version: &&DebianVersion| {
+            self.installed.as_ref().is_some_and(|installed| **version > installed.version)
+                && self.candidate.as_ref() >= Some(*version)
+        };
+        let offers = self.offers.iter().filter(|offer| offer.pin >= PIN_OF_CHOICE && offer.is_security());
+        offers.map(|offer| &offer.version).filter(is_between)
+    }
 }
 
 /// What dpkg has of a package.
@@ -92,6 +120,35 @@ pub struct Offer {
     /// The archives that offer it: `Origin:Suite` of their Release files, sorted, as in `Debian:bookworm-security`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub origins: Vec<SmolStr>,
+    /// The update is phased, and not everybody's yet; absent, too, where apt would never keep a phased update back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phased: Option<Phased>,
+}
+
+/// The origins whose security pockets unattended-upgrades takes updates from by itself: Debian's (whose security archive
+/// has a label of its own), Ubuntu's, and those of Ubuntu's extended maintenance.
+const SECURITY_ORIGINS: [&str; 5] = ["Debian", "Debian-Security", "Ubuntu", "UbuntuESM", "UbuntuESMApps"];
+
+/// What the suites or codenames of security pockets end with.
+const SECURITY_POCKET: &str = "-security";
+
+impl Offer {
+    /// Whether a security pocket offers it, as unattended-upgrades decides: `Debian:bookworm-security`,
+    /// `Ubuntu:noble-security`, `UbuntuESM:noble-infra-security`, `UbuntuESMApps:noble-apps-security`.
+    #[must_use]
+    pub fn is_security(&self) -> bool {
+        self.origins.iter().any(|archive| {
+            archive.rsplit_once(':').is_some_and(|(origin, pocket)| {
+                SECURITY_ORIGINS.contains(&origin) && pocket.ends_with(SECURITY_POCKET)
+            })
+        })
+    }
+
+    /// Whether it ends phasing: apt keeps no update back that is above any archive's `…-security` version.
+    #[must_use]
+    pub fn ends_phasing(&self) -> bool {
+        self.origins.iter().any(|archive| archive.ends_with(SECURITY_POCKET))
+    }
 }
 
 impl Inventory {

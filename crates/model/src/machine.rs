@@ -121,6 +121,16 @@ pub struct Report {
     pub dpkg_interrupted: bool,
     /// How many installed packages have a higher candidate.
     pub upgradable: u32,
+    /// Of these, how many have a security update.
+    #[serde(default)]
+    pub security_upgradable: u32,
+    /// What the machine draws for phased updates on offer to it, by source package and version (see [`phasing_draw`]); at
+    /// most [`MAX_PHASING_DRAWS`]. The machine id, which the draws come from, is nobody's business.
+    ///
+    /// [`phasing_draw`]: crate::phasing_draw
+    /// [`MAX_PHASING_DRAWS`]: crate::MAX_PHASING_DRAWS
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub phasing: BTreeMap<SmolStr, u8>,
     /// Units in state `failed`, at most 50.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub failed_units: BTreeSet<UnitName>,
@@ -142,6 +152,8 @@ pub enum Capability {
     Reboot,
     /// It keeps a journal that survives its death and reboots.
     Journal,
+    /// It can let a new kernel boot once, and go back to the last good one by itself (rule K2).
+    KernelSelection,
 }
 
 impl Capability {
@@ -153,6 +165,7 @@ impl Capability {
             Self::Packages => "Packages",
             Self::Reboot => "Reboot",
             Self::Journal => "Journal",
+            Self::KernelSelection => "KernelSelection",
         }
     }
 }
@@ -201,6 +214,17 @@ pub struct InstalledKernel {
     /// Installed meta-packages that depend on exactly this image, with their versions (rule K5).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub followed_by: BTreeMap<PackageName, DebianVersion>,
+}
+
+/// The release of the kernel that a package is the image of, if it is one: `linux-image-6.1.0-50-cloud-amd64`, signed or
+/// not. Meta-packages (`linux-image-cloud-amd64`) and debugging symbols are not.
+#[must_use]
+pub fn kernel_release(package: &PackageName) -> Option<&str> {
+    let image = package.as_str().strip_prefix("linux-image-")?;
+    let image = image.strip_prefix("unsigned-").unwrap_or(image);
+    let release = image.strip_suffix("-unsigned").unwrap_or(image);
+    let is_release = release.starts_with(|first: char| first.is_ascii_digit()) && !release.ends_with("-dbg");
+    is_release.then_some(release)
 }
 
 /// One boot.

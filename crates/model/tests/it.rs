@@ -15,7 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use muster_model::openness::{Guard, Openness, openness};
 use muster_model::{
     DebianVersion, GoDuration, OpenSpan, Recurrence, Relation, Schedule, Share, When, WindowState,
-    WindowsPolicy, Zone,
+    WindowsPolicy, Zone, phasing_draw,
 };
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -141,6 +141,34 @@ fn dpkg_refuses_the_same_texts() {
             "{text:?}"
         );
     }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PhasingVector {
+    source: String,
+    version: String,
+    machine_id: String,
+    draw: u8,
+}
+
+// rule: V2
+#[test]
+fn machines_draw_for_phased_updates_as_their_apt_does() {
+    for PhasingVector { source, version, machine_id, draw } in vectors("phasing.yaml") {
+        assert_eq!(phasing_draw(&source, &version, &machine_id), draw, "{source} {version} {machine_id}");
+    }
+}
+
+// rule: V2
+#[test]
+fn a_percentage_is_about_that_share_of_machines() {
+    let draws = (0..10_000).map(|machine| phasing_draw("systemd", "255.4-1", &format!("{machine:032x}")));
+    let mut counts = [0_usize; 101];
+    draws.for_each(|draw| counts[usize::from(draw)] += 1);
+    assert!(counts.iter().all(|count| (50..160).contains(count)), "each draw is as likely: {counts:?}");
+    let within: usize = counts[..=10].iter().sum();
+    assert!((950..1_250).contains(&within), "{within} of 10000 machines are within 10%");
 }
 
 #[derive(Deserialize)]

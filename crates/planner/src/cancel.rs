@@ -102,25 +102,26 @@ fn is_wanted(world: &World<'_>, case: &Case<'_>, activity: &Activity, action: &S
 
 /// Whether a requirement still asks for what the change brings, and it is not barred.
 fn is_target(world: &World<'_>, case: &Case<'_>, change: &Change) -> bool {
-    let Some(requirement) = case.merged.about(&change.package) else { return false };
-    let Ok(place) = case.merged.enforced.binary_search_by(|one| one.key.cmp(&change.package)) else {
+    let named = case.merged.place_of(&change.package);
+    let upgrade = case.merged.upgrade_of(&change.package);
+    named.into_iter().chain(upgrade).any(|place| is_target_of(world, case, change, place))
+}
+
+fn is_target_of(world: &World<'_>, case: &Case<'_>, change: &Change, place: usize) -> bool {
+    let requirement = &case.merged.enforced[place];
+    if requirement.conflict {
         return false;
-    };
-    let barred = case
-        .evaluation
-        .judged
-        .get(place)
-        .and_then(|judged| world.rollouts.barred(world.resources, requirement, judged));
+    }
+    let judged = case.evaluation.judged.get(place);
+    let barred = judged.and_then(|judged| world.rollouts.barred(world.resources, requirement, judged));
     let satisfied = match (requirement.wish, &change.to) {
         (PackageWish::Absent, to) => to.is_none(),
         (PackageWish::Present, None) => false,
         (PackageWish::Present, Some(version)) => {
             let package = case.evaluation.inventory.and_then(|inventory| inventory.package(&change.package));
-            is_met(
-                &requirement.version,
-                version,
-                package.and_then(|package| choose(&requirement.version, package)),
-            )
+            let choose =
+                |package| choose(&requirement.version, package, case.evaluation.is_kept_back(package));
+            is_met(&requirement.version, version, package.and_then(choose))
         }
     };
     satisfied && barred.is_none()

@@ -4,15 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use muster_model::{
-    Activity, Architecture, Digest, Machine, MachineName, PackageKey, Reported, Snapshot, Unknown,
+    Activity, Architecture, Capability, Digest, Inventory, Machine, MachineName, PackageKey, Report,
+    Reported, Snapshot, Unknown,
 };
 
 use crate::attempts::History;
 use crate::evaluate::Evaluation;
 use crate::merge::Merged;
+use crate::phasing::{KeptBack, Phased};
 use crate::presence::{Hearing, hearing};
 use crate::select::{Picked, Resources, Selector};
 use crate::timer::Timer;
+use crate::upgrade::{Known, extended, learn, recorded};
 
 /// One machine's case.
 pub(crate) struct Case<'a> {
@@ -61,13 +64,30 @@ pub(crate) fn histories(snapshot: &Snapshot) -> BTreeMap<&MachineName, Kept<'_>>
     histories
 }
 
+/// What a machine's evaluation depends on.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Twins<'a> {
+    merged: *const Merged,
+    inventory: &'a Digest,
+    holds: &'a BTreeSet<PackageKey>,
+    kept_back: KeptBack,
+    selects_kernels: bool,
+}
+
+/// What is asked of a machine, its upgrades included, and what that comes to.
+type Evaluated<'a> = (Rc<Merged>, Rc<Evaluation<'a>>);
+
 /// What machines share, by what it depends on.
 #[derive(Default)]
 struct Shared<'a> {
     merged: BTreeMap<(Picked, Architecture), Rc<Merged>>,
-    evaluations: BTreeMap<(*const Merged, &'a Digest, &'a BTreeSet<PackageKey>), Rc<Evaluation<'a>>>,
+    evaluations: BTreeMap<Twins<'a>, Evaluated<'a>>,
     /// Of machines without an inventory.
     blank: BTreeMap<*const Merged, Rc<Evaluation<'a>>>,
+    phased: Phased<'a>,
+    known: Known,
+    /// Whose upgrades are known.
+    learned: BTreeSet<(*const Merged, &'a Digest, KeptBack)>,
 }
 
 /// All machines' cases in the order of their names, and the sets of windows that they refer to.
@@ -80,17 +100,30 @@ pub(crate) fn cases<'a>(
     let mut selector = Selector::new(resources);
     let mut shared = Shared::default();
     let nowhere = Architecture::parse("all").expect("all is an architecture's name");
-    let cases = snapshot.machines.values().map(|machine| {
+    let asked: Vec<(Picked, Rc<Merged>)> = snapshot
+        .machines
+        .values()
+        .map(|machine| {
+            let picked = selector.pick(machine);
+            let reported = machine.reported.as_ref();
+            let architecture = reported.map_or(&nowhere, |reported| &reported.report.architecture);
+            let merged = shared.merge(resources, &picked, architecture);
+            (picked, merged)
+        })
+        .collect();
+    // What one machine lacks, others have: so all upgrades are looked for first.
+    shared.known = recorded(snapshot, resources);
+    for (machine, (_, merged)) in snapshot.machines.values().zip(&asked) {
+        shared.learn(snapshot, merged, machine);
+    }
+    let machines = snapshot.machines.values().zip(asked);
+    let cases = machines.map(|(machine, (picked, merged))| {
         let machine: &Machine = machine;
-        let reported = machine.reported.as_ref();
-        let picked = selector.pick(machine);
         let hearing = hearing(machine, &snapshot.policy, timer);
-        let architecture = reported.map_or(&nowhere, |reported| &reported.report.architecture);
-        let merged = shared.merge(resources, &picked, architecture);
-        let evaluation = shared.evaluate(snapshot, resources, &merged, machine);
+        let (merged, evaluation) = shared.evaluate(snapshot, resources, &merged, machine);
         Case {
             machine,
-            reported,
+            reported: machine.reported.as_ref(),
             picked,
             hearing,
             unknown: hearing.unknown(&snapshot.policy, timer),
@@ -135,21 +168,66 @@ impl<'a> Shared<'a> {
         resources: &Resources<'_>,
         merged: &Rc<Merged>,
         machine: &'a Machine,
-    ) -> Rc<Evaluation<'a>> {
+    ) -> Evaluated<'a> {
         let address = Rc::as_ptr(merged);
-        let found = machine
-            .reported
-            .as_ref()
-            .and_then(|reported| snapshot.inventories.get_key_value(&reported.report.inventory));
-        let Some((digest, inventory)) = found else {
-            let blank = self.blank.entry(address);
-            return blank
-                .or_insert_with(|| Rc::new(Evaluation::of(resources, merged, None, &machine.holds)))
-                .clone();
+        let Some((report, digest, inventory)) = known_packages(snapshot, machine) else {
+            let blank = self.blank.entry(address).or_insert_with(|| {
+                Rc::new(Evaluation::of(resources, merged, None, &machine.holds, KeptBack::new(), false))
+            });
+            return (merged.clone(), blank.clone());
         };
-        let key = (address, digest, &machine.holds);
-        let evaluation = self.evaluations.entry(key);
-        let make = || Rc::new(Evaluation::of(resources, merged, Some((digest, inventory)), &machine.holds));
-        evaluation.or_insert_with(make).clone()
+        let kept_back = self.kept_back(merged, report, digest, inventory);
+        let selects_kernels =
+            merged.upgrades.is_any() && report.capabilities.contains(&Capability::KernelSelection);
+        let twins = Twins {
+            merged: address,
+            inventory: digest,
+            holds: &machine.holds,
+            kept_back: kept_back.clone(),
+            selects_kernels,
+        };
+        let make = || {
+            let merged = extended(merged, inventory, &kept_back, &self.known);
+            let inventory = Some((digest, inventory));
+            let holds = &machine.holds;
+            let evaluation = Evaluation::of(resources, &merged, inventory, holds, kept_back, selects_kernels);
+            (merged, Rc::new(evaluation))
+        };
+        self.evaluations.entry(twins).or_insert_with(make).clone()
     }
+
+    /// Looks for the upgrades that a machine lacks.
+    fn learn(&mut self, snapshot: &'a Snapshot, merged: &Rc<Merged>, machine: &'a Machine) {
+        if !merged.upgrades.is_any() {
+            return;
+        }
+        let Some((report, digest, inventory)) = known_packages(snapshot, machine) else { return };
+        let kept_back = self.kept_back(merged, report, digest, inventory);
+        if self.learned.insert((Rc::as_ptr(merged), digest, kept_back.clone())) {
+            learn(&mut self.known, merged, inventory, &kept_back);
+        }
+    }
+
+    fn kept_back(
+        &mut self,
+        merged: &Merged,
+        report: &Report,
+        digest: &'a Digest,
+        inventory: &'a Inventory,
+    ) -> KeptBack {
+        if !merged.heeds_phasing() {
+            return KeptBack::new();
+        }
+        self.phased.kept_back(digest, inventory, &report.phasing)
+    }
+}
+
+/// What is known of a machine's packages: its report and the inventory that this names.
+fn known_packages<'a>(
+    snapshot: &'a Snapshot,
+    machine: &'a Machine,
+) -> Option<(&'a Report, &'a Digest, &'a Inventory)> {
+    let report = &machine.reported.as_ref()?.report;
+    let (digest, inventory) = snapshot.inventories.get_key_value(&report.inventory)?;
+    Some((report, digest, inventory))
 }

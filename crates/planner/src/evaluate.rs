@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use muster_model::{
-    Digest, Inventory, PackageKey, ProposalKey, Reason, Snapshot, Transaction, WantedItem, WantedSet,
+    Digest, Inventory, Package, PackageKey, ProposalKey, Reason, Snapshot, Transaction, WantedItem, WantedSet,
 };
 
 use crate::merge::Merged;
+use crate::phasing::KeptBack;
 use crate::select::Resources;
 use crate::target::{Judged, Outcome, judge};
 
@@ -26,6 +27,10 @@ pub(crate) struct Evaluation<'a> {
     pub(crate) observed: Vec<Judged>,
     /// Holds of ours that nothing wants any more (rule V6).
     pub(crate) lifts: BTreeSet<PackageKey>,
+    /// The packages whose candidates apt keeps back there for now.
+    kept_back: KeptBack,
+    /// The machine can let a new kernel boot on trial (rule K2); asked only where there may be upgrades.
+    pub(crate) selects_kernels: bool,
     /// Machines whose items it is; for the rollouts.
     pub(crate) machines: Cell<usize>,
     choices: RefCell<BTreeMap<Vec<usize>, Rc<Choice>>>,
@@ -50,6 +55,8 @@ impl<'a> Evaluation<'a> {
         merged: &Merged,
         inventory: Option<(&'a Digest, &'a Inventory)>,
         our_holds: &BTreeSet<PackageKey>,
+        kept_back: KeptBack,
+        selects_kernels: bool,
     ) -> Self {
         let mut found = Self {
             inventory: inventory.map(|(_, inventory)| inventory),
@@ -57,14 +64,16 @@ impl<'a> Evaluation<'a> {
             judged: Vec::new(),
             observed: Vec::new(),
             lifts: BTreeSet::new(),
+            kept_back,
+            selects_kernels,
             machines: Cell::new(0),
             choices: RefCell::default(),
         };
         if let Some((_, inventory)) = inventory {
-            found.judged =
-                merged.enforced.iter().map(|one| judge(resources, one, inventory, our_holds)).collect();
-            found.observed =
-                merged.observed.iter().map(|one| judge(resources, one, inventory, our_holds)).collect();
+            let judge = |one| judge(resources, one, inventory, our_holds, &found.kept_back);
+            let judged = merged.enforced.iter().map(judge).collect();
+            let observed = merged.observed.iter().map(judge).collect();
+            (found.judged, found.observed) = (judged, observed);
             let held = |key: &&PackageKey| {
                 let installed = inventory.package(key).and_then(|package| package.installed.as_ref());
                 installed.is_some_and(|installed| installed.held)
@@ -76,6 +85,11 @@ impl<'a> Evaluation<'a> {
             found.lifts = our_holds.iter().filter(held).filter(|key| !wanted(key)).cloned().collect();
         }
         found
+    }
+
+    /// Whether apt keeps the package's candidate back there for now.
+    pub(crate) fn is_kept_back(&self, package: &Package) -> bool {
+        self.kept_back.contains(&package.key)
     }
 
     /// Whether dpkg left a package that a requirement names unfinished.
@@ -108,6 +122,13 @@ struct Chooser<'a> {
     merged: &'a Merged,
 }
 
+/// What of a refused group is known to be fine, in groups, and what is to blame, each by itself.
+#[derive(Default)]
+struct Sieve {
+    fine: Vec<Vec<usize>>,
+    refused: Vec<(usize, Reason)>,
+}
+
 enum Answer {
     Awaited(WantedSet),
     Refused(Reason),
@@ -123,29 +144,49 @@ impl Chooser<'_> {
             Answer::Refused(reason) => reason,
             answer => return self.picked(ready.to_vec(), answer, Vec::new()),
         };
-        if let [alone] = ready {
-            return self.picked(Vec::new(), Answer::Awaited(self.wanted(&[])), vec![(*alone, reason)]);
+        let mut sieve = Sieve::default();
+        if let Some((group, question)) = self.sift(ready, reason.clone(), &mut sieve) {
+            return self.picked(group, question, sieve.refused);
         }
-        let (mut fine, mut refused) = (Vec::new(), Vec::new());
-        for place in ready {
-            match self.answer(&[*place]) {
-                Answer::Refused(reason) => refused.push((*place, reason)),
-                Answer::Fine(..) => fine.push(*place),
-                // What is known to be fine could start, but the whole is worth one more question.
-                answer @ Answer::Awaited(_) => return self.picked(vec![*place], answer, refused),
+        let Sieve { fine, refused } = sieve;
+        let mut together: Vec<usize> = fine.concat();
+        together.sort_unstable();
+        let answer =
+            if together.len() == ready.len() { Answer::Refused(reason) } else { self.answer(&together) };
+        match (answer, fine.into_iter().next()) {
+            (_, None) => self.picked(Vec::new(), Answer::Awaited(self.wanted(&[])), refused),
+            // Each group is fine by itself; where together they are not, one comes after the other.
+            (Answer::Refused(_), Some(first)) => {
+                let answer = self.answer(&first);
+                self.picked(first, answer, refused)
+            }
+            (answer @ (Answer::Awaited(_) | Answer::Fine(..)), Some(_)) => {
+                self.picked(together, answer, refused)
             }
         }
-        if fine.is_empty() {
-            return self.picked(Vec::new(), Answer::Awaited(self.wanted(&[])), refused);
+    }
+
+    /// Finds out which of a refused group are to blame, by halves: a few among hundreds of upgrades take a few questions.
+    /// Gives the next question that is not answered yet, if it takes one: what is known to be fine could start, but the
+    /// whole is worth one more question.
+    fn sift(&self, group: &[usize], reason: Reason, sieve: &mut Sieve) -> Option<(Vec<usize>, Answer)> {
+        if let [alone] = group {
+            sieve.refused.push((*alone, reason));
+            return None;
         }
-        // Each alone is fine; where together they are not, one comes after the other.
-        let together = if fine.len() == ready.len() { Answer::Refused(reason) } else { self.answer(&fine) };
-        if let Answer::Refused(_) = together {
-            fine.truncate(1);
-            let answer = self.answer(&fine);
-            return self.picked(fine, answer, refused);
+        let (left, right) = group.split_at(group.len() / 2);
+        for half in [left, right] {
+            match self.answer(half) {
+                Answer::Fine(..) => sieve.fine.push(half.to_vec()),
+                Answer::Refused(reason) => {
+                    if let Some(question) = self.sift(half, reason, sieve) {
+                        return Some(question);
+                    }
+                }
+                question @ Answer::Awaited(_) => return Some((half.to_vec(), question)),
+            }
         }
-        self.picked(fine, together, refused)
+        None
     }
 
     fn picked(&self, picked: Vec<usize>, answer: Answer, refused: Vec<(usize, Reason)>) -> Choice {
@@ -184,6 +225,9 @@ impl Chooser<'_> {
                 None
             }
         });
-        WantedSet { interest: self.merged.interest.clone(), items: items.collect() }
+        let mut items: Vec<WantedItem> = items.collect();
+        // Upgrades come after what is asked by name.
+        items.sort();
+        WantedSet { interest: self.merged.interest.clone(), items }
     }
 }

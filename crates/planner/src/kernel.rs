@@ -37,7 +37,7 @@ pub(crate) fn kernel(
         let key = PackageKey { name: baseline.package.clone(), architecture: report.architecture.clone() };
         let offered = inventory
             .and_then(|inventory| inventory.package(&key))
-            .and_then(|package| choose(&baseline.version, package));
+            .and_then(|package| choose(&baseline.version, package, false));
         offered.map(|version| format_smolstr!("{}={version}", baseline.package))
     };
     let booted = match booted.and_then(followed) {

@@ -1,12 +1,12 @@
 //! The decision: which machines change now, how, and why not the others (design §6).
 //!
 //! [`plan`] is a function of the snapshot alone: the instant is in it, and nothing is read or written. One question per
-//! file: who is selected (`select`), what is asked (`merge`), what it comes to (`target`, `kernel`, `reboot`), what was
-//! tried (`attempts`), which changes make one transaction (`evaluate`, `transaction`), when (`window`), how many at a time
+//! file: who is selected (`select`), what is asked (`merge`), which upgrades (`upgrade`,
+//! `phasing`), what it comes to (`target`, `kernel`, `reboot`), what was tried (`attempts`), which changes make one transaction (`evaluate`, `transaction`), when (`window`), how many at a time
 //! (`budget`), what one activity carries (`steps`), how one machine stands (`machine`), what is no longer wanted
 //! (`cancel`), and what the statuses say (`rollout`, `summary`). [`forecast`] runs it forward.
 //!
-//! Deliberately not here yet: waves and soak, approvals, upgrades, zones, overrides.
+//! Deliberately not here yet: waves and soak, approvals, zones, overrides.
 
 mod attempts;
 mod budget;
@@ -18,6 +18,7 @@ mod kernel;
 mod machine;
 mod merge;
 mod order;
+mod phasing;
 mod presence;
 mod reboot;
 mod rollout;
@@ -27,6 +28,7 @@ mod summary;
 mod target;
 mod timer;
 mod transaction;
+mod upgrade;
 mod window;
 
 pub use forecast::{Course, Ending, Fate, Fates, Forecast, Freeze, HORIZON, Opening, forecast};

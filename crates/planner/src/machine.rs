@@ -24,6 +24,7 @@ use crate::select::Resources;
 use crate::steps;
 use crate::target::{Judged, Outcome, wording};
 use crate::timer::Timer;
+use crate::upgrade::UPGRADES_AT_ONCE;
 use crate::window::Windows;
 
 /// What all machines' decisions look at.
@@ -127,8 +128,10 @@ pub(crate) fn draft(world: &World<'_>, case: &Case<'_>) -> Draft {
     let mut states = judge(world, case);
     let places = 0..states.enforced.len();
     let is_change = |place: &usize| matches!(evaluation.judged[*place].outcome, Outcome::Change(_));
-    let ready: Vec<usize> =
+    let mut ready: Vec<usize> =
         places.filter(|place| states.enforced[*place].is_ready()).filter(is_change).collect();
+    let named = ready.partition_point(|place| *place < case.merged.named);
+    ready.truncate(named + UPGRADES_AT_ONCE);
     let choice = evaluation.choose(world.snapshot, world.resources, &case.merged, ready);
     let mut draft = Draft {
         verdict: None,

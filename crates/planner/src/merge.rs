@@ -12,6 +12,8 @@ use muster_model::{
     VersionRequirement,
 };
 
+use crate::upgrade::Upgrades;
+
 use crate::select::{Picked, Resources};
 
 /// What is asked of one package on one machine, and by whom.
@@ -23,7 +25,7 @@ pub(crate) struct Requirement {
     pub(crate) hold: bool,
     /// The package baselines of the deciding priority that name it, by number.
     pub(crate) by: Vec<usize>,
-    priority: i32,
+    pub(crate) priority: i32,
     /// They contradict each other (rule S2).
     pub(crate) conflict: bool,
 }
@@ -67,10 +69,15 @@ impl Requirement {
 }
 
 /// What a machine's baselines ask of it; the same for all machines of one architecture that the same baselines pick.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Merged {
-    /// To be enforced, by package.
+    /// To be enforced: what is asked by name, by package; then the upgrades that an inventory has for who asks for them,
+    /// by package, too.
     pub(crate) enforced: Vec<Requirement>,
+    /// How many of them are asked by name.
+    pub(crate) named: usize,
+    /// Who asks for upgrades.
+    pub(crate) upgrades: Upgrades,
     /// Of baselines that observe, each by itself.
     pub(crate) observed: Vec<Requirement>,
     /// Package baselines that ask for a reboot when one is required.
@@ -83,7 +90,11 @@ pub(crate) struct Merged {
 
 impl Merged {
     pub(crate) fn of(resources: &Resources<'_>, picked: &Picked, architecture: &Architecture) -> Self {
-        let mut merged = Self { kernels: picked.kernels.clone(), ..Self::default() };
+        let mut merged = Self {
+            kernels: picked.kernels.clone(),
+            upgrades: Upgrades::of(resources, picked),
+            ..Self::default()
+        };
         let mut enforced: BTreeMap<PackageKey, Requirement> = BTreeMap::new();
         for place in &picked.packages {
             let baseline = resources.packages[*place];
@@ -107,13 +118,30 @@ impl Merged {
         }
         merged.interest.extend(picked.kernels.iter().map(|place| resources.kernels[*place].package.clone()));
         merged.enforced = enforced.into_values().collect();
+        merged.named = merged.enforced.len();
         merged
     }
 
-    /// The requirement about a package, unless baselines are in conflict about it.
+    /// The number of the requirement that names a package.
+    pub(crate) fn place_of(&self, key: &PackageKey) -> Option<usize> {
+        self.enforced[..self.named].binary_search_by(|one| one.key.cmp(key)).ok()
+    }
+
+    /// The requirement that names a package, unless baselines are in conflict about it.
     pub(crate) fn about(&self, key: &PackageKey) -> Option<&Requirement> {
-        let found = self.enforced.binary_search_by(|one| one.key.cmp(key)).ok()?;
-        Some(&self.enforced[found]).filter(|one| !one.conflict)
+        self.place_of(key).map(|place| &self.enforced[place]).filter(|one| !one.conflict)
+    }
+
+    /// The number of a package's upgrade, if it is to have one.
+    pub(crate) fn upgrade_of(&self, key: &PackageKey) -> Option<usize> {
+        let found = self.enforced[self.named..].binary_search_by(|one| one.key.cmp(key)).ok()?;
+        Some(self.named + found)
+    }
+
+    /// Whether what apt keeps back for now makes a difference.
+    pub(crate) fn heeds_phasing(&self) -> bool {
+        let latest = |one: &Requirement| one.version.is_latest();
+        self.upgrades.is_any() || self.enforced.iter().any(latest) || self.observed.iter().any(latest)
     }
 
     /// How many verdicts it takes: one for each requirement of each baseline that has a say.

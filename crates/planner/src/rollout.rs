@@ -4,7 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use muster_model::{BaselineRef, Item, ItemProgress, PackageWish, Reason, Rollout, Snapshot, Target};
+use muster_model::{
+    BaselineRef, Item, ItemProgress, PackageWish, Reason, Rollout, Snapshot, Target, UpgradePolicy,
+};
 
 use crate::attempts::failed_items;
 use crate::budget::Tally;
@@ -99,7 +101,9 @@ impl Rollouts {
                 .filter(|(_, progress)| progress.barred.is_some())
                 .map(|(item, _)| item)
             {
-                let takes = resources.packages[place].packages.iter().any(|asked| {
+                let baseline = resources.packages[place];
+                let upgrades = baseline.upgrades.is_some_and(|policy| policy > UpgradePolicy::None);
+                let named = baseline.packages.iter().any(|asked| {
                     asked.name == item.package.name
                         && match &item.target {
                             Target::Version(version) => {
@@ -108,6 +112,7 @@ impl Rollouts {
                             Target::Absent => asked.state == PackageWish::Absent,
                         }
                 });
+                let takes = named || (upgrades && item.target != Target::Absent);
                 let replaced = items.iter().any(|(other, progress)| {
                     other.package == item.package
                         && other.target != item.target

@@ -3,14 +3,13 @@
 use std::collections::BTreeSet;
 
 use muster_model::{
-    DebianVersion, Installed, Inventory, Package, PackageKey, PackageWish, Permit, Reason, VersionRequirement,
+    DebianVersion, Installed, Inventory, PIN_OF_CHOICE, Package, PackageKey, PackageWish, Permit, Reason,
+    VersionRequirement,
 };
 
 use crate::merge::Requirement;
+use crate::phasing::KeptBack;
 use crate::select::Resources;
-
-/// apt installs nothing by itself from a source with a lower pin than this (apt_preferences(5), rule V2).
-const PIN_OF_CHOICE: i32 = 500;
 
 /// How many versions on offer a refusal lists.
 const OFFERS_LISTED: usize = 5;
@@ -46,6 +45,7 @@ pub(crate) fn judge(
     requirement: &Requirement,
     inventory: &Inventory,
     our_holds: &BTreeSet<PackageKey>,
+    kept_back: &KeptBack,
 ) -> Judged {
     let package = inventory.package(&requirement.key);
     let installed = package.and_then(|package| package.installed.as_ref());
@@ -58,7 +58,11 @@ pub(crate) fn judge(
         match requirement.wish {
             PackageWish::Absent if installed.is_none() => Outcome::Met,
             PackageWish::Absent => allowed(resources, requirement, installed, our_holds, None),
-            PackageWish::Present => present(resources, requirement, package, installed, our_holds),
+            PackageWish::Present => {
+                let is_kept_back = kept_back.contains(&requirement.key);
+                let best = package.and_then(|package| choose(&requirement.version, package, is_kept_back));
+                present(resources, requirement, package, best, our_holds)
+            }
         }
     };
     Judged {
@@ -72,10 +76,10 @@ fn present(
     resources: &Resources<'_>,
     requirement: &Requirement,
     package: Option<&Package>,
-    installed: Option<&Installed>,
+    best: Option<&DebianVersion>,
     our_holds: &BTreeSet<PackageKey>,
 ) -> Outcome {
-    let best = package.and_then(|package| choose(&requirement.version, package));
+    let installed = package.and_then(|package| package.installed.as_ref());
     if let Some(installed) = installed
         && is_met(&requirement.version, &installed.version, best)
     {
@@ -109,7 +113,21 @@ pub(crate) fn is_met(
 }
 
 /// What apt would choose, or the best that satisfies (rule V2).
-pub(crate) fn choose<'a>(wanted: &VersionRequirement, package: &'a Package) -> Option<&'a DebianVersion> {
+///
+/// `is_kept_back`: apt would not upgrade to its candidate yet, since that is phased. What is asked for by version it
+/// installs all the same, but `latest` is then what is installed.
+pub(crate) fn choose<'a>(
+    wanted: &VersionRequirement,
+    package: &'a Package,
+    is_kept_back: bool,
+) -> Option<&'a DebianVersion> {
+    if let Some(installed) = &package.installed
+        && is_kept_back
+        && wanted.is_latest()
+        && wanted.satisfied_by(&installed.version)
+    {
+        return Some(&installed.version);
+    }
     if let Some(candidate) = &package.candidate
         && wanted.satisfied_by(candidate)
     {

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use muster_model::{
-    BaselineRef, Change, Conffiles, Inventory, PackageKey, PackageWish, Permit, Proposal, Reason, Transaction,
+    BaselineRef, Capability, Change, Conffiles, Inventory, PackageKey, PackageWish, Permit, Proposal, Reason,
+    Transaction, kernel_release,
 };
 
 use crate::evaluate::Evaluation;
@@ -40,11 +41,15 @@ pub(crate) fn transaction(
             }
         }
     }
+    requested.sort();
     let is_requested = |change: &&Change| requested.iter().any(|one| one.package == change.package);
     let dependencies: Vec<Change> = changes.iter().filter(|change| !is_requested(change)).cloned().collect();
     let served: BTreeSet<usize> =
         picked.iter().flat_map(|place| merged.enforced[*place].by.iter().copied()).collect();
     permitted(resources, &served, &requested, &dependencies)?;
+    if picked.iter().any(|place| *place >= merged.named) && !evaluation.selects_kernels {
+        brings_no_kernel(changes)?;
+    }
     for change in &dependencies {
         undisturbed(resources, merged, evaluation, change)?;
     }
@@ -83,6 +88,15 @@ fn permitted(
     Ok(())
 }
 
+/// An upgrade brings no kernel to a machine that could not let it boot on trial first (rule K2).
+fn brings_no_kernel(changes: &[Change]) -> Result<(), Reason> {
+    let is_new = |change: &&Change| change.from.is_none() && change.to.is_some();
+    match changes.iter().filter(is_new).find(|change| kernel_release(&change.package.name).is_some()) {
+        Some(_) => Err(Reason::NotCapable { capability: Capability::KernelSelection }),
+        None => Ok(()),
+    }
+}
+
 /// What comes along must neither take a package out of a requirement nor change one that is held.
 fn undisturbed(
     resources: &Resources<'_>,
@@ -94,14 +108,16 @@ fn undisturbed(
     let first = |requirement: &Requirement| -> Option<BaselineRef> {
         requirement.by.first().map(|place| resources.packages[*place].reference())
     };
-    if let Some(disputed) = merged.enforced.iter().find(|one| one.key == *key && one.conflict) {
+    if let Some(disputed) = merged.place_of(key).map(|place| &merged.enforced[place])
+        && disputed.conflict
+    {
         let baselines = disputed.baselines(resources);
         return Err(Reason::Conflicted { package: key.clone(), baselines });
     }
     let requirement = merged.about(key);
     let Some(inventory) = evaluation.inventory else { return Ok(()) };
     if let Some(requirement) = requirement
-        && breaks(requirement, inventory, change)
+        && breaks(requirement, evaluation, inventory, change)
         && let Some(baseline) = first(requirement)
     {
         return Err(Reason::Contradicts { package: key.clone(), baseline });
@@ -120,12 +136,18 @@ fn undisturbed(
 }
 
 /// Whether what is as wanted would no longer be.
-fn breaks(requirement: &Requirement, inventory: &Inventory, change: &Change) -> bool {
+fn breaks(
+    requirement: &Requirement,
+    evaluation: &Evaluation<'_>,
+    inventory: &Inventory,
+    change: &Change,
+) -> bool {
     let package = inventory.package(&requirement.key);
     match requirement.wish {
         PackageWish::Absent => change.from.is_none() && change.to.is_some(),
         PackageWish::Present => {
-            let best = package.and_then(|package| choose(&requirement.version, package));
+            let choose = |package| choose(&requirement.version, package, evaluation.is_kept_back(package));
+            let best = package.and_then(choose);
             let met = |version| is_met(&requirement.version, version, best);
             change.from.as_ref().is_some_and(met) && !change.to.as_ref().is_some_and(met)
         }

@@ -12,6 +12,7 @@ use super::{Reader, baseline_reference, count, provenance};
 use crate::{
     BaselineConflict, BaselineStatus, FieldError, HealthSpec, KernelBaseline, KernelBaselineSpec,
     NATIVE_ARCHITECTURE, PackageBaseline, PackageBaselineSpec, PackageRequirement, RebootSpec, RolloutSpec,
+    UpgradesSpec,
 };
 
 /// How many conflicts a baseline's status lists.
@@ -28,6 +29,7 @@ impl PackageBaseline {
             mode,
             priority,
             packages,
+            upgrades,
             downgrades,
             removals,
             conffiles,
@@ -47,6 +49,7 @@ impl PackageBaseline {
             Some(muster_model::PackageBaseline {
                 common: common?,
                 packages: packages?,
+                upgrades: upgrades.as_ref().map(|UpgradesSpec { policy }| *policy),
                 downgrades: *downgrades,
                 removals: *removals,
                 conffiles: *conffiles,

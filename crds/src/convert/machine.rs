@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 
 use muster_model::{
-    Architecture, Boot, DebianVersion, Digest, Hardware, InstalledKernel, Kernel, Machine, MachineName, Os,
-    PackageName, Presence, RebootRequired, Report, Reported, Uid,
+    Architecture, Boot, DebianVersion, Digest, Hardware, InstalledKernel, Kernel, MAX_PHASING_DRAWS, Machine,
+    MachineName, Os, PackageName, Presence, RebootRequired, Report, Reported, Uid,
 };
+
+use smol_str::SmolStr;
 
 use super::{Reader, cut, labels, time};
 use crate::{
     BootStatus, FieldError, FleetMachine, FleetMachineSpec, FollowingPackage, HardwareStatus,
     InstalledKernelStatus, KernelStatus, OsStatus, RebootRequiredStatus, ReportedStatus,
+    schema::MAX_DRAW_KEY,
 };
 
 /// How many kernels a report shows: nobody boots the seventeenth, and a status is to stay small.
@@ -106,6 +109,8 @@ impl Reader {
                 inventory: inventory?,
                 dpkg_interrupted: reported.dpkg_interrupted,
                 upgradable: reported.upgradable,
+                security_upgradable: reported.security_upgradable,
+                phasing: reported.phasing.iter().map(|(update, draw)| (update.into(), *draw)).collect(),
                 failed_units: failed_units?,
                 hardware: hardware(&reported.hardware),
                 last_activity: reported.last_activity,
@@ -174,6 +179,8 @@ impl ReportedStatus {
             inventory,
             dpkg_interrupted,
             upgradable,
+            security_upgradable,
+            phasing,
             failed_units,
             hardware,
             last_activity,
@@ -197,12 +204,20 @@ impl ReportedStatus {
             inventory: inventory.to_string(),
             dpkg_interrupted: *dpkg_interrupted,
             upgradable: *upgradable,
+            security_upgradable: *security_upgradable,
+            phasing: draws(phasing),
             failed_units: failed_units.iter().take(MAX_FAILED_UNITS).map(ToString::to_string).collect(),
             hardware: hardware_status(hardware),
             last_activity: *last_activity,
             facts: facts.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
         }
     }
+}
+
+/// As many as a status holds; one that is too long waits as if it were not drawn.
+fn draws(phasing: &BTreeMap<SmolStr, u8>) -> BTreeMap<String, u8> {
+    let fits = phasing.iter().filter(|(update, _)| update.len() <= MAX_DRAW_KEY);
+    fits.take(MAX_PHASING_DRAWS).map(|(update, draw)| (update.to_string(), *draw)).collect()
 }
 
 fn kernel_status(kernel: &Kernel) -> KernelStatus {

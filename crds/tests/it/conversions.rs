@@ -14,9 +14,9 @@ use muster_model::{
     ActivityName, ActivitySpec, Architecture, BaselineKind, BaselineRef, Boot, Capability, Cause, Change,
     Conffiles, Cover, DebianVersion, Digest, Hardware, HealthCheck, Installed, InstalledKernel, Instant,
     Inventory, Item, ItemProgress, Kernel, Machine, MachineName, ObjectName, Offer, Os, OutcomeReason,
-    Package, PackageKey, PackageName, PackageState, Phase, Policy, Presence, Proposal, ProposalKey,
+    Package, PackageKey, PackageName, PackageState, Phase, Phased, Policy, Presence, Proposal, ProposalKey,
     RebootRequired, Report, Reported, Rollout, Step, StepAction, StepStatus, Target, Transaction, Uid,
-    UnitName, WantedItem, WantedSet, WindowSummary,
+    UnitName, UpgradePolicy, WantedItem, WantedSet, WindowSummary,
 };
 use serde_json::{Value, json};
 
@@ -75,7 +75,8 @@ fn problems(errors: &[FieldError]) -> String {
 #[test]
 fn a_bare_baseline_has_the_defaults_of_the_design() {
     let baseline: PackageBaseline = read(
-        json!({"machineSelector": {}, "packages": [{"name": "nginx"}, {"name": "curl", "version": "latest"}]}),
+        json!({"machineSelector": {}, "packages": [{"name": "nginx"}, {"name": "curl", "version": "latest"}],
+            "upgrades": {"policy": "Security"}}),
     );
     let model = baseline.to_model().unwrap();
     assert!(model.common.selector.is_all());
@@ -90,6 +91,7 @@ fn a_bare_baseline_has_the_defaults_of_the_design() {
     assert_eq!(model.reboot.timeout, SignedDuration::from_mins(30));
     assert_eq!(model.health.settle, SignedDuration::ZERO);
     assert_eq!(model.conffiles, Conffiles::Keep);
+    assert_eq!(model.upgrades, Some(UpgradePolicy::Security));
 }
 
 // rule: V1, W7
@@ -192,6 +194,8 @@ pub(crate) fn reported() -> Reported {
         inventory: Digest::of(b"inventory"),
         dpkg_interrupted: false,
         upgradable: 12,
+        security_upgradable: 3,
+        phasing: BTreeMap::from([("systemd 255.4-1ubuntu8.5".into(), 72)]),
         failed_units: [UnitName::parse("nginx.service").unwrap()].into(),
         hardware: Hardware {
             cpu_vendor: "GenuineIntel".into(),
@@ -311,6 +315,11 @@ fn inventory() -> Inventory {
             version: version("3.0.15-1"),
             pin: 500,
             origins: vec!["Debian:bookworm-security".into()],
+            phased: Some(Phased {
+                percentage: 20,
+                source: "openssl".into(),
+                source_version: "3.0.15-1".into(),
+            }),
         }],
     };
     Inventory {

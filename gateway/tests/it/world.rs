@@ -218,6 +218,8 @@ pub(crate) fn report() -> Report {
         inventory: inventory().digest(),
         dpkg_interrupted: false,
         upgradable: 0,
+        security_upgradable: 0,
+        phasing: BTreeMap::new(),
         failed_units: Default::default(),
         hardware: Hardware { cpu_vendor: "GenuineIntel".into(), cpus: 2, ..Hardware::default() },
         last_activity: 0,

@@ -37,7 +37,7 @@ fn key(name: &str) -> PackageKey {
 }
 
 fn inventory(installed: &str, held: bool) -> Inventory {
-    let offer = |text: &str| Offer { version: version(text), pin: 500, origins: Vec::new() };
+    let offer = |text: &str| Offer { version: version(text), pin: 500, origins: Vec::new(), phased: None };
     let mut inventory = Inventory {
         architecture: Architecture::parse("amd64").unwrap(),
         lists: Digest::of(b"lists"),
@@ -81,6 +81,8 @@ fn report(inventory: &Digest) -> Report {
         inventory: inventory.clone(),
         dpkg_interrupted: false,
         upgradable: 1,
+        security_upgradable: 0,
+        phasing: BTreeMap::new(),
         failed_units: BTreeSet::new(),
         hardware: Hardware::default(),
         last_activity: 0,
@@ -130,6 +132,7 @@ impl World {
                 provenance: None,
             },
             packages: vec![openssl],
+            upgrades: None,
             downgrades: Permit::Refuse,
             removals: Permit::Refuse,
             conffiles: Conffiles::Keep,

@@ -108,6 +108,7 @@ fn baseline(number: usize) -> PackageBaseline {
                 hold: false,
             })
             .collect(),
+        upgrades: None,
         downgrades: Permit::Refuse,
         removals: Permit::Refuse,
         conffiles: Conffiles::Keep,
@@ -188,7 +189,8 @@ fn inventory(group: usize, odd: bool) -> Inventory {
                 (false, false) => version(number, 2),
             };
             let newest = version(number, 2);
-            let offer = |version| Offer { version, pin: 500, origins: vec!["Debian:bookworm".into()] };
+            let offer =
+                |version| Offer { version, pin: 500, origins: vec!["Debian:bookworm".into()], phased: None };
             let offers =
                 if number % 5 == 0 { vec![newest.clone(), version(number, 1)] } else { vec![newest.clone()] };
             Package {
@@ -241,6 +243,8 @@ fn machine(number: usize, inventory: Digest, now: Instant) -> Machine {
         inventory,
         dpkg_interrupted: false,
         upgradable: 0,
+        security_upgradable: 0,
+        phasing: BTreeMap::new(),
         failed_units: BTreeSet::new(),
         hardware: Hardware {
             cpu_vendor: "GenuineIntel".into(),

@@ -12,6 +12,7 @@ mod scale;
 mod show;
 mod story;
 mod transactions;
+mod upgrades;
 mod words;
 mod world;
 

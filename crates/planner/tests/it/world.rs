@@ -4,11 +4,11 @@
 //! policy suspend | required | applying | clock-off
 //! unreadable MaintenanceWindow/x
 //! baseline fix on role=web priority 5 max 25% fail 2% ready 5m observe downgrades removals conffiles Fail
-//!          reboot 30m units nginx.service settle 2m: openssl >= 3.0.15; nginx; telnet absent; curl latest hold
+//!          reboot 30m units nginx.service settle 2m upgrades All: openssl >= 3.0.15; nginx; telnet absent; curl latest hold
 //! kernel k: linux-image >= 6.1; line quiet; not nosmt
 //! window night allow on env=prod covers Packages cutoff 1h: daily 22 6h | once FROM TO | broken
 //! budget etcd on role=etcd max 1 | min 50% | ignore
-//! machine a role=web silent 10m …: openssl 3.0.14 -> 3.0.15 3.0.16@100; curl - -> 8; zlib 1 held
+//! machine a role=web silent 10m draws zlib/2=56 …: openssl 3.0.14 -> 3.0.15! 3.0.16@100; curl - -> 8; zlib 1 -> 2%10
 //! activity a-1 Failed(Unhealthy) 10m ago …: install fix openssl 3.0.15 | reboot fix | hold fix openssl | repair fix
 //! rollout fix openssl=3.0.15 barred 10m
 //! apt with openssl: libssl3 3.0.14 > 3.0.15 | apt refuses foo: why | apt silent
@@ -123,6 +123,7 @@ fn baseline(world: &mut World, words: &Words<'_>, body: &str) {
     let baseline = PackageBaseline {
         common: common(words, "pb"),
         packages: body.split(';').map(str::trim).filter(|text| !text.is_empty()).map(requirement).collect(),
+        upgrades: words.value("upgrades").map(parsed::<UpgradePolicy>),
         downgrades: permit("downgrades"),
         removals: permit("removals"),
         conffiles: match words.value("conffiles") {
@@ -293,6 +294,9 @@ fn reported(world: &mut World, words: &Words<'_>, body: &str) -> Reported {
         Capability::Reboot,
         Capability::Journal,
     ]);
+    if words.has("selects") {
+        capabilities.insert(Capability::KernelSelection);
+    }
     capabilities.retain(|capability| words.value("cannot") != Some(capability.as_str()));
     let report = Report {
         agent: "0.1.0".into(),
@@ -307,6 +311,16 @@ fn reported(world: &mut World, words: &Words<'_>, body: &str) -> Reported {
         inventory: digest,
         dpkg_interrupted: words.has("interrupted"),
         upgradable: 0,
+        security_upgradable: 0,
+        phasing: words
+            .value("draws")
+            .into_iter()
+            .flat_map(|all| all.split(','))
+            .map(|one| {
+                let (update, draw) = one.split_once('=').unwrap();
+                (update.replace('/', " ").into(), draw.parse().unwrap())
+            })
+            .collect(),
         failed_units: words.value("failed-unit").into_iter().map(|unit| unit.parse().unwrap()).collect(),
         hardware: Hardware { cpu_vendor: "GenuineIntel".into(), ..Hardware::default() },
         last_activity: words.value("carried").map_or(0, |text| text.parse().unwrap()),
@@ -336,17 +350,11 @@ fn kernels(words: &Words<'_>) -> Kernel {
     }
 }
 
-/// `openssl 3.0.14 held broken -> 3.0.15 3.0.16@100`: the first on offer is the candidate, if its pin is 500.
+/// `openssl 3.0.14 held broken -> 3.0.15 3.0.16@100`: the first on offer is the candidate, if its pin is 500 or more.
 fn package(text: &str) -> Package {
     let (installed, offers) = text.split_once("->").unwrap_or((text, ""));
     let words = Words::of(installed);
-    let offers: Vec<Offer> = offers
-        .split_whitespace()
-        .map(|offer| {
-            let (version, pin) = offer.split_once('@').unwrap_or((offer, "500"));
-            Offer { version: version.parse().unwrap(), pin: pin.parse().unwrap(), origins: Vec::new() }
-        })
-        .collect();
+    let offers: Vec<Offer> = offers.split_whitespace().map(|text| offer(words.at(0), text)).collect();
     let installed =
         DebianVersion::parse(words.at(1)).ok().filter(|_| words.at(1) != "-").map(|version| Installed {
             version,
@@ -360,6 +368,26 @@ fn package(text: &str) -> Package {
         candidate: first.or_else(|| installed.as_ref().map(|one| one.version.clone())),
         installed,
         offers,
+    }
+}
+
+/// `3.0.15`, `3.0.15@100` with that pin, `3.0.15!` from a security pocket, `3.0.15%10` phased: for 10% of machines.
+fn offer(package: &str, text: &str) -> Offer {
+    let (text, phased) = text.split_once('%').map_or((text, None), |(text, share)| (text, Some(share)));
+    let (text, pin) = text.split_once('@').unwrap_or((text, "500"));
+    let (version, origin) = match text.strip_suffix('!') {
+        Some(version) => (version, "Debian:bookworm-security"),
+        None => (text, "Debian:bookworm"),
+    };
+    Offer {
+        version: version.parse().unwrap(),
+        pin: pin.parse().unwrap(),
+        origins: vec![origin.into()],
+        phased: phased.map(|share| Phased {
+            percentage: share.parse().unwrap(),
+            source: package.into(),
+            source_version: version.into(),
+        }),
     }
 }
 

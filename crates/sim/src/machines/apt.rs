@@ -132,6 +132,13 @@ impl Archive {
         u32::try_from(count).unwrap_or(u32::MAX)
     }
 
+    /// Of these, how many have a newer version in a security pocket.
+    pub(super) fn security_upgradable(&self, dpkg: &Dpkg) -> u32 {
+        let inventory = self.inventory(dpkg, &BTreeSet::new());
+        let has_one = |package: &&Package| package.security_update().is_some();
+        u32::try_from(inventory.packages.iter().filter(has_one).count()).unwrap_or(u32::MAX)
+    }
+
     /// What the machine's agent would report.
     pub(super) fn inventory(&self, dpkg: &Dpkg, interest: &BTreeSet<PackageName>) -> Inventory {
         let mut inventory = Inventory {
@@ -152,12 +159,13 @@ impl Archive {
                     version: version.clone(),
                     pin: 500,
                     origins: origins.clone(),
+                    phased: None,
                 })
                 .collect();
             if let Some(version) =
                 installed.filter(|version| known.offers.iter().all(|(offer, _)| offer != *version))
             {
-                offers.push(Offer { version: version.clone(), pin: 100, origins: vec![] });
+                offers.push(Offer { version: version.clone(), pin: 100, origins: vec![], phased: None });
             }
             let candidate = offers.iter().map(|offer| &offer.version).max().cloned();
             let installed = installed.map(|version| Installed {

@@ -1,5 +1,6 @@
 //! One fake machine's life: enrol, report, propose, poll, carry out; what an agent does, in the same order.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -474,6 +475,9 @@ impl Machine {
             inventory: self.inventory_digest(),
             dpkg_interrupted: false,
             upgradable: self.shared.archive.upgradable(&self.disk.dpkg),
+            security_upgradable: self.shared.archive.security_upgradable(&self.disk.dpkg),
+            // Debian phases nothing.
+            phasing: BTreeMap::new(),
             failed_units: Default::default(),
             hardware: Hardware {
                 cpu_vendor: if self.n.is_multiple_of(4) { "AuthenticAMD" } else { "GenuineIntel" }.into(),
