@@ -11,7 +11,8 @@ use muster_crds::{
 };
 use muster_fleet::Decision;
 use muster_model::{
-    BaselineSummary, BudgetSummary, PackageKey, Rollout, Unknown, Unmanaged, Verdict, WindowSummary,
+    BaselineSummary, BudgetSummary, Item, ItemProgress, PackageKey, Rollout, Unknown, Unmanaged, Verdict,
+    WindowSummary,
 };
 
 use crate::conditions::{Finding, fold, whole_seconds};
@@ -229,28 +230,48 @@ pub(crate) fn rollout(
         rollout.items.iter().filter(|(_, progress)| progress.barred.is_some()).collect();
     let total = rollout.items.len();
     let finished = rollout.items.values().filter(|progress| done(progress)).count();
-    let finding = match barred.first_key_value() {
-        Some((item, progress)) => Finding::new(
+    let open = || rollout.items.iter().filter(|(_, progress)| !done(progress));
+    let paused = open().find(|(_, progress)| progress.paused.is_some());
+    let finding = match (barred.first_key_value(), paused) {
+        (Some((item, progress)), _) => Finding::new(
             condition::READY,
             Some(false),
             reason::BARRED,
             format!(
-                "{} is barred: {} machine(s) failed it; fix it with a new target",
+                "{} is barred: {} machine(s) failed it; fix it with a new target, or `muster resume`",
                 item.package, progress.failed
             ),
         ),
-        None if finished == total => {
+        (None, Some((item, _))) => Finding::new(
+            condition::READY,
+            Some(false),
+            reason::NO_EVIDENCE,
+            format!(
+                "{} is paused: a wave can bring no evidence of it; see that it can, or `muster resume`",
+                item.package
+            ),
+        ),
+        (None, None) if finished == total => {
             Finding::new(condition::READY, Some(true), reason::CONVERGED, format!("{total} item(s) done"))
         }
-        None => Finding::new(
+        (None, None) => Finding::new(
             condition::READY,
             Some(false),
             reason::IN_PROGRESS,
-            format!("{finished} of {total} items done"),
+            match open().find_map(|(item, progress)| in_wave(item, progress)) {
+                Some(wave) => format!("{finished} of {total} items done; {wave}"),
+                None => format!("{finished} of {total} items done"),
+            },
         ),
     };
     BaselineRolloutStatus {
         conditions: fold(old, vec![finding], generation, now),
         ..BaselineRolloutStatus::from_model(rollout, generation)
     }
+}
+
+/// Where an item is on its way, if a wave holds it.
+fn in_wave(item: &Item, progress: &ItemProgress) -> Option<String> {
+    let (name, wave) = progress.waves.iter().find(|(_, wave)| wave.passed.is_none() && wave.wanted > 0)?;
+    Some(format!("{} is in wave {name}: {} of {} machine(s) have it", item.package, wave.done, wave.wanted))
 }

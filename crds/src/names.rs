@@ -105,6 +105,8 @@ pub mod reason {
     pub const AVAILABLE: &str = "Available";
     /// An item is barred (rule O3).
     pub const BARRED: &str = "Barred";
+    /// A wave can bring no evidence of an item (rule O2).
+    pub const NO_EVIDENCE: &str = "NoEvidence";
     /// Machines have still to take an item.
     pub const IN_PROGRESS: &str = "InProgress";
     /// Starts are suspended.

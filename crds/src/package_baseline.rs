@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::{CustomResource, KubeSchema};
-use muster_model::{Conffiles, Mode, PackageWish, Permit, RebootWhen, UpgradePolicy};
+use muster_model::{Approval, Conffiles, Mode, PackageWish, Permit, RebootWhen, UpgradePolicy};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -175,11 +175,25 @@ impl Default for RebootSpec {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RolloutSpec {
+    /// Waves, in their order: each item (a package's exact target) goes to the machines of a wave once it has passed every
+    /// wave before. A machine is in the first wave that picks it; those that none picks come last.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 10),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub waves: Vec<RolloutWave>,
+    /// A label, such as topology.kubernetes.io/zone: within each wave one of its values starts when the one before has passed,
+    /// in the order of their names; machines without it come last. Absent: no zones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::label_key")]
+    pub zone_key: Option<String>,
     /// How many of the selected machines may be unavailable at a time: a number, or a percentage rounded down but at least 1.
     /// 0 means that nothing starts.
     #[schemars(schema_with = "schema::share")]
     pub max_unavailable: IntOrString,
-    /// How many machines may fail a change before it stops everywhere: a number, or a percentage rounded down.
+    /// How many machines may fail a change before it stops everywhere: a number, or a percentage rounded down. It is counted
+    /// over all machines, and over each wave by itself.
     #[schemars(schema_with = "schema::share")]
     pub max_failures: IntOrString,
     /// How long a machine goes on counting as unavailable after it succeeded.
@@ -190,9 +204,46 @@ pub struct RolloutSpec {
 impl Default for RolloutSpec {
     fn default() -> Self {
         Self {
+            waves: Vec::new(),
+            zone_key: None,
             max_unavailable: IntOrString::String("10%".to_owned()),
             max_failures: IntOrString::Int(0),
             min_ready: "0s".to_owned(),
         }
     }
+}
+
+/// One wave of a rollout.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.machineSelector) != has(self.machines)")
+        .message("write exactly one of machineSelector and machines"),
+    validation = Rule::new("self.name != 'rest'").message("rest is the implicit last wave: give this one another name")
+)]
+pub struct RolloutWave {
+    /// The wave's name. What a wave has shown is recorded under it: a renamed wave judges anew.
+    #[schemars(schema_with = "schema::wave_name")]
+    pub name: String,
+    /// The machines of the wave, by their labels and facts, among those that the baseline selects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::machine_selector")]
+    pub machine_selector: Option<LabelSelector>,
+    /// The machines of the wave as a share of all that the baseline selects: a number, or a percentage rounded down but at
+    /// least 1. A stable hash chooses them; a larger share holds a smaller one, so shares grow from wave to wave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::share")]
+    pub machines: Option<IntOrString>,
+    /// How long the wave is watched after the last of its machines has an item, before the next wave starts.
+    #[serde(default = "no_time")]
+    #[schemars(schema_with = "schema::duration")]
+    pub soak: String,
+    /// Required: nothing of an item starts in this wave until somebody approves it, with a RolloutApproval.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::approval")]
+    pub approval: Approval,
+}
+
+fn no_time() -> String {
+    "0s".to_owned()
 }

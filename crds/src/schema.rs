@@ -17,6 +17,8 @@ macro_rules! texts {
 
 texts! {
     object_name r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$" 253;
+    wave_name r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$" 63;
+    label_key r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$" 317;
     machine_name r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$" 63;
     package_name r"^[a-z0-9][a-z0-9+.-]+$" 128;
     architecture r"^[a-z0-9][a-z0-9-]*$" 32;
@@ -46,6 +48,7 @@ sets! {
     observe_only: "Observe";
     permit: "Refuse", "Allow";
     upgrade_policy: "None", "Security", "All";
+    approval: "None", "Required";
     conffiles: "Keep", "Replace", "Fail";
     package_wish: "Present", "Absent";
     reboot_when: "Never", "WhenRequired";

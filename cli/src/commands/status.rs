@@ -267,9 +267,11 @@ fn of_rollout(rollout: &BaselineRollout) -> Vec<String> {
     let status = rollout.status.clone().unwrap_or_default();
     let barred =
         if status.items_barred == 0 { String::new() } else { format!("{} BARRED", status.items_barred) };
+    let wave = if status.wave.is_empty() { String::new() } else { format!("wave {}", status.wave) };
     vec![
         rollout.name_any(),
         format!("{}/{} items done", status.items_done, status.items_total),
+        wave,
         barred,
         ready(&status.conditions),
     ]

@@ -405,11 +405,8 @@ fn totals(state: &mut State, plan: Plan, now: Instant) -> Vec<Effect> {
         if same || !state.may_write(&key, now) {
             continue;
         }
-        // Barring is a decision, not a total: it is on record at once (rule O3).
-        let barred = |rollout: &muster_model::Rollout| {
-            rollout.items.values().filter(|item| item.barred.is_some()).count()
-        };
-        let decided = last.is_none_or(|(old, _)| barred(old) != barred(&rollout));
+        // What passes or is barred is a decision, not a total: it is on record at once (rules O2, O3).
+        let decided = last.is_none_or(|(old, _)| !old.decides_like(&rollout));
         if decided || due(last.map(|(_, at)| *at)) {
             state.unrecorded.remove(&key);
             state.rollouts.insert(baseline.clone(), (rollout.clone(), now));

@@ -204,9 +204,13 @@ impl State {
                 world.proposals.remove(&key);
                 self.forget(&Garbage::Proposal(key));
             }
-            Change::Rollout(baseline, rollout) => {
-                world.rollouts.insert(baseline, Arc::new(rollout));
-            }
+            // What was written last counts before a watch shows it (rule A3): an older one takes back nothing that passed
+            // (rule O2), and another one than ours is written over.
+            Change::Rollout(baseline, rollout) => match self.rollouts.get(&baseline) {
+                Some((ours, _)) if *ours == rollout => {}
+                Some(_) => drop(self.unrecorded.insert(Key::Rollout(baseline))),
+                None => drop(world.rollouts.insert(baseline, Arc::new(rollout))),
+            },
             Change::RolloutGone(baseline) => {
                 world.rollouts.remove(&baseline);
                 self.rollouts.remove(&baseline);

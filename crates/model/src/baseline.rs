@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::{
-    Architecture, BaselineKind, BaselineRef, LabelSelector, ObjectName, PackageName, Share, Uid, UnitName,
-    VersionRequirement,
+    Architecture, BaselineKind, BaselineRef, LabelSelector, ObjectName, PackageName, RolloutSpec, Uid,
+    UnitName, VersionRequirement,
 };
 
 /// Where a resource was written: for messages.
@@ -166,17 +166,6 @@ pub struct Health {
     pub units: BTreeSet<UnitName>,
     /// How long they must stay so after a change before it counts as done.
     pub settle: SignedDuration,
-}
-
-/// How items spread over a baseline's machines.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RolloutSpec {
-    /// How many of the selected machines may be unavailable at a time (rule B1).
-    pub max_unavailable: Share,
-    /// How many machines may fail an item before it is barred (rule O3): floor, no minimum.
-    pub max_failures: Share,
-    /// How long a machine holds its place after success.
-    pub min_ready: SignedDuration,
 }
 
 /// A KernelBaseline: planned and reported, observing only.

@@ -216,6 +216,10 @@ impl WaitingOn {
             Self::Applying => "G2",
             Self::Report => "V4",
             Self::Suspended { by: Suspender::Clock } => "A3",
+            Self::Wave { .. } | Self::Soaking { .. } => "O2",
+            Self::Zone { .. } => "O6",
+            Self::Approval { .. } => "O7",
+            Self::PausedByPerson { .. } => "O3",
         }
     }
 
@@ -239,6 +243,11 @@ impl WaitingOn {
             Self::Report => "Report",
             Self::Suspended { by: Suspender::FleetPolicy | Suspender::FleetMachine } => "Suspended",
             Self::Suspended { by: Suspender::Clock } => "ClockOff",
+            Self::Wave { .. } => "Wave",
+            Self::Soaking { .. } => "Soaking",
+            Self::Zone { .. } => "Zone",
+            Self::Approval { .. } => "Approval",
+            Self::PausedByPerson { .. } => "PausedByPerson",
         }
     }
 
@@ -286,6 +295,19 @@ impl WaitingOn {
             Self::Suspended { by: Suspender::Clock } => {
                 "the controller's clock is off by more than 30s".to_owned()
             }
+            Self::Wave { baseline, wave, done, wanted } => {
+                format!("wave {wave} of {baseline} is first: {done} of {wanted} machine(s) have it")
+            }
+            Self::Soaking { baseline, wave, .. } => {
+                format!("wave {wave} of {baseline} has it, and is watched for a while")
+            }
+            Self::Zone { baseline, zone, done, wanted, .. } => {
+                format!("{} of {baseline} is first: {done} of {wanted} machine(s) have it", zone_named(zone))
+            }
+            Self::Approval { baseline, wave } => {
+                format!("wave {wave} of {baseline} asks for somebody's approval of it")
+            }
+            Self::PausedByPerson { approval, by, .. } => format!("{by} paused it with {approval}"),
         }
     }
 
@@ -295,10 +317,15 @@ impl WaitingOn {
             | Self::Frozen { until, .. }
             | Self::WindowTooShort { until, .. }
             | Self::CutoffReached { until, .. } => *until,
-            Self::Retry { until, .. } | Self::Backoff { until, .. } | Self::BootLimit { until, .. } => {
-                Some(*until)
-            }
-            Self::Inventory { .. }
+            Self::Retry { until, .. }
+            | Self::Backoff { until, .. }
+            | Self::BootLimit { until, .. }
+            | Self::Soaking { until, .. } => Some(*until),
+            Self::Zone { until, .. } => *until,
+            Self::Wave { .. }
+            | Self::Approval { .. }
+            | Self::PausedByPerson { .. }
+            | Self::Inventory { .. }
             | Self::Proposal
             | Self::WindowUnreadable { .. }
             | Self::Budget { .. }
@@ -325,6 +352,11 @@ impl WaitingOn {
             Self::Suspended { by: Suspender::FleetPolicy } => {
                 Some(Blocker { kind: "FleetPolicy", name: "default".into() })
             }
+            Self::Wave { baseline, .. }
+            | Self::Soaking { baseline, .. }
+            | Self::Zone { baseline, .. }
+            | Self::Approval { baseline, .. } => Some(of_rollout(baseline)),
+            Self::PausedByPerson { approval, .. } => Some(of("RolloutApproval", approval)),
             Self::Inventory { .. }
             | Self::Proposal
             | Self::Retry { .. }
@@ -360,9 +392,14 @@ impl WaitingOn {
                 "when the machine's suspend is taken back".to_owned()
             }
             Self::Suspended { by: Suspender::Clock } => "when the controller's clock is right".to_owned(),
-            Self::Retry { until, .. } | Self::Backoff { until, .. } | Self::BootLimit { until, .. } => {
-                format!("at {until}")
-            }
+            Self::Retry { until, .. }
+            | Self::Backoff { until, .. }
+            | Self::BootLimit { until, .. }
+            | Self::Soaking { until, .. } => format!("at {until}"),
+            Self::Wave { wave, .. } => format!("when wave {wave} has passed it"),
+            Self::Zone { zone, .. } => format!("when {} has passed it", zone_named(zone)),
+            Self::Approval { baseline, .. } => format!("with `muster approve {}`", baseline.name),
+            Self::PausedByPerson { baseline, .. } => format!("with `muster resume {}`", baseline.name),
         }
     }
 }
@@ -381,6 +418,7 @@ impl Reason {
             Self::Stalled { .. } => "A6",
             Self::RefusedRepeatedly { .. } => "A2",
             Self::Barred { .. } => "O3",
+            Self::NoEvidence { .. } => "O2",
             Self::SelectorUnreadable { .. } => "W7",
             Self::RebootIneffective => "K4",
             Self::ObserveOnly => "S4",
@@ -401,6 +439,7 @@ impl Reason {
             Self::Stalled { .. } => "Stalled",
             Self::RefusedRepeatedly { .. } => "RefusedRepeatedly",
             Self::Barred { .. } => "Barred",
+            Self::NoEvidence { .. } => "PausedNoEvidence",
             Self::SelectorUnreadable { .. } => "SelectorUnreadable",
             Self::RebootIneffective => "RebootIneffective",
             Self::ObserveOnly => "ObserveOnly",
@@ -446,6 +485,14 @@ impl Reason {
             Self::Barred { baseline, failed, max_failures } => {
                 format!("{failed} machine(s) failed it, at most {max_failures} may in {baseline}")
             }
+            Self::NoEvidence { baseline, wave, machines: 0 } => {
+                format!("paused: wave {wave} of {baseline} picks no machine")
+            }
+            Self::NoEvidence { baseline, wave, machines } => {
+                format!(
+                    "paused: none of the {machines} machine(s) of wave {wave} of {baseline} can show whether it works"
+                )
+            }
             Self::SelectorUnreadable { resource, why } => {
                 format!("nothing starts: the selector of {resource} cannot be read: {why}")
             }
@@ -467,6 +514,7 @@ impl Reason {
         match self {
             Self::Conflicted { baselines, .. } => baselines.first().map(of_baseline),
             Self::Contradicts { baseline, .. } | Self::Barred { baseline, .. } => Some(of_baseline(baseline)),
+            Self::NoEvidence { baseline, .. } => Some(of_rollout(baseline)),
             Self::BudgetIsZero { budget: Some(budget), .. } => Some(of("DisruptionBudget", budget)),
             Self::BudgetIsZero { budget: None, baseline } => baseline.as_ref().map(of_baseline),
             Self::SelectorUnreadable { resource, .. } => {
@@ -514,7 +562,15 @@ impl Reason {
             Self::NotCapable { .. } => "when the agent there is given the ability".to_owned(),
             Self::Stalled { .. } => "with `muster retry`, or when the target changes".to_owned(),
             Self::RefusedRepeatedly { until, .. } => format!("at {until}, when it is tried again"),
-            Self::Barred { .. } => "when the target changes".to_owned(),
+            Self::Barred { baseline, .. } => {
+                format!("when the target changes, or with `muster resume {}`", baseline.name)
+            }
+            Self::NoEvidence { baseline, wave, machines: 0 } => {
+                format!("when wave {wave} picks a machine, or with `muster resume {}`", baseline.name)
+            }
+            Self::NoEvidence { baseline, wave, .. } => {
+                format!("when a machine of wave {wave} has it, or with `muster resume {}`", baseline.name)
+            }
             Self::SelectorUnreadable { resource, .. } => format!("when {resource} is mended"),
             Self::RebootIneffective => "when somebody finds out why the machine wants it".to_owned(),
             Self::ObserveOnly => {
@@ -531,6 +587,16 @@ fn of(kind: &'static str, name: &impl Display) -> Blocker {
 
 fn of_baseline(baseline: &BaselineRef) -> Blocker {
     of(baseline.kind.as_str(), &baseline.name)
+}
+
+fn of_rollout(baseline: &BaselineRef) -> Blocker {
+    let name = smol_str::format_smolstr!("{}{}", baseline.kind.rollout_prefix(), baseline.name);
+    Blocker { kind: "BaselineRollout", name }
+}
+
+/// A zone in words: machines without the label have none.
+pub(crate) fn zone_named(zone: &str) -> String {
+    if zone.is_empty() { "the part without a zone".to_owned() } else { format!("zone {zone}") }
 }
 
 fn of_step(action: &StepAction) -> String {
@@ -604,6 +670,7 @@ mod tests {
             BaselineRef { kind: BaselineKind::PackageBaseline, name: ObjectName::parse("fix").unwrap() };
         let at: Instant = "2026-11-23T02:00:00Z".parse().unwrap();
         let window = ObjectName::parse("night").unwrap();
+        let wave = ObjectName::parse("canary").unwrap();
         let verdicts = [
             Verdict::Converged,
             Verdict::Waiting(WaitingOn::WindowClosed { window: Some(window.clone()), until: Some(at) }),
@@ -618,7 +685,36 @@ mod tests {
                 wanted: ">= 4".to_owned(),
                 on_offer: vec!["3.0".parse().unwrap()],
             }),
-            Verdict::Blocked(Reason::Barred { baseline, failed: 1, max_failures: 0 }),
+            Verdict::Blocked(Reason::Barred { baseline: baseline.clone(), failed: 1, max_failures: 0 }),
+            Verdict::Blocked(Reason::NoEvidence {
+                baseline: baseline.clone(),
+                wave: wave.clone(),
+                machines: 0,
+            }),
+            Verdict::Waiting(WaitingOn::Wave {
+                baseline: baseline.clone(),
+                wave: wave.clone(),
+                done: 2,
+                wanted: 5,
+            }),
+            Verdict::Waiting(WaitingOn::Soaking {
+                baseline: baseline.clone(),
+                wave: wave.clone(),
+                until: at,
+            }),
+            Verdict::Waiting(WaitingOn::Zone {
+                baseline: baseline.clone(),
+                zone: "".into(),
+                done: 0,
+                wanted: 1,
+                until: None,
+            }),
+            Verdict::Waiting(WaitingOn::Approval { baseline: baseline.clone(), wave }),
+            Verdict::Waiting(WaitingOn::PausedByPerson {
+                baseline,
+                approval: ObjectName::parse("stop").unwrap(),
+                by: "alice".into(),
+            }),
             Verdict::Blocked(Reason::SelectorUnreadable {
                 resource: "MaintenanceWindow/x".into(),
                 why: "no".to_owned(),
@@ -633,7 +729,13 @@ mod tests {
             = Waiting W1 Frozen | freeze night is on | clears never, as the windows are; change them | MaintenanceWindow/night
             = Waiting B2 MaxUnavailable | PackageBaseline/fix: 1 of at most 1 unavailable | clears when another machine is available again | PackageBaseline/fix
             = Blocked V3 Unsatisfiable | nothing on offer for openssl:amd64 is >= 4; on offer: 3.0 | clears when a version that satisfies it is on offer, or the requirement changes | -
-            = Blocked O3 Barred | 1 machine(s) failed it, at most 0 may in PackageBaseline/fix | clears when the target changes | PackageBaseline/fix
+            = Blocked O3 Barred | 1 machine(s) failed it, at most 0 may in PackageBaseline/fix | clears when the target changes, or with `muster resume fix` | PackageBaseline/fix
+            = Blocked O2 PausedNoEvidence | paused: wave canary of PackageBaseline/fix picks no machine | clears when wave canary picks a machine, or with `muster resume fix` | BaselineRollout/pb-fix
+            = Waiting O2 Wave | wave canary of PackageBaseline/fix is first: 2 of 5 machine(s) have it | clears when wave canary has passed it | BaselineRollout/pb-fix
+            = Waiting O2 Soaking | wave canary of PackageBaseline/fix has it, and is watched for a while | clears at 2026-11-23T02:00:00Z | BaselineRollout/pb-fix
+            = Waiting O6 Zone | the part without a zone of PackageBaseline/fix is first: 0 of 1 machine(s) have it | clears when the part without a zone has passed it | BaselineRollout/pb-fix
+            = Waiting O7 Approval | wave canary of PackageBaseline/fix asks for somebody's approval of it | clears with `muster approve fix` | BaselineRollout/pb-fix
+            = Waiting O3 PausedByPerson | alice paused it with stop | clears with `muster resume fix` | RolloutApproval/stop
             = Blocked W7 SelectorUnreadable | nothing starts: the selector of MaintenanceWindow/x cannot be read: no | clears when MaintenanceWindow/x is mended | MaintenanceWindow/x
             = Unmanaged S3 NotSelected | no baseline selects the machine | clears when a baseline selects the machine | -
             = Unknown B4 Absent | the machine is absent; last heard 2026-11-23T02:00:00Z | clears when the machine reports | -

@@ -3,7 +3,8 @@
 //! A budget's count changes with every machine that starts or ends; written into each waiting machine's status, one
 //! change would be a write for each of them. So the record names the blocker, whose own status has the numbers.
 
-use crate::{MachinePlan, RequirementVerdict, Verdict, WaitingOn};
+use crate::explain::zone_named;
+use crate::{MachinePlan, Reason, RequirementVerdict, Verdict, WaitingOn};
 
 impl Verdict {
     /// The message to record: as [`message`](Self::message), without counts that change and times that run.
@@ -25,6 +26,15 @@ impl Verdict {
                     None => format!("less than the {needed} min that it takes are left"),
                 }
             }
+            Self::Waiting(WaitingOn::Wave { baseline, wave, .. }) => {
+                format!("wave {wave} of {baseline} is first: its rollout says how many machines have it")
+            }
+            Self::Waiting(WaitingOn::Zone { baseline, zone, .. }) => {
+                format!("{} of {baseline} is first", zone_named(zone))
+            }
+            Self::Blocked(Reason::NoEvidence { baseline, wave, .. }) => {
+                format!("paused: wave {wave} of {baseline} has no machine that can show whether it works")
+            }
             Self::Converged
             | Self::Start(_)
             | Self::Active { .. }
@@ -40,6 +50,10 @@ impl Verdict {
     pub fn records_like(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Waiting(one), Self::Waiting(other)) => one.records_like(other),
+            (
+                Self::Blocked(Reason::NoEvidence { baseline, wave, machines: _ }),
+                Self::Blocked(Reason::NoEvidence { baseline: other, wave: other_wave, machines: _ }),
+            ) => (baseline, wave) == (other, other_wave),
             (one, other) => one == other,
         }
     }
@@ -66,6 +80,14 @@ impl WaitingOn {
                     left_seconds: _,
                 },
             ) => window == other && needed_seconds == other_needed && until == other_until,
+            (
+                Self::Wave { baseline, wave, done: _, wanted: _ },
+                Self::Wave { baseline: other, wave: other_wave, done: _, wanted: _ },
+            ) => (baseline, wave) == (other, other_wave),
+            (
+                Self::Zone { baseline, zone, until, done: _, wanted: _ },
+                Self::Zone { baseline: other, zone: other_zone, until: other_until, done: _, wanted: _ },
+            ) => (baseline, zone, until) == (other, other_zone, other_until),
             (one, other) => one == other,
         }
     }

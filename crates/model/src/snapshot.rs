@@ -6,9 +6,9 @@ use std::sync::Arc;
 use smol_str::SmolStr;
 
 use crate::{
-    Activity, ActivityName, BaselineRef, Budget, DebianVersion, Digest, Instant, Inventory, KernelBaseline,
-    Machine, MachineName, ObjectName, OutcomeReason, PackageBaseline, PackageKey, Policy, Proposal,
-    ProposalKey, RequirementVerdict, Verdict, WantedSet, Window,
+    Activity, ActivityName, BaselineRef, Budget, Digest, Instant, Inventory, KernelBaseline, Machine,
+    MachineName, ObjectName, OutcomeReason, PackageBaseline, PackageKey, Policy, Proposal, ProposalKey,
+    RequirementVerdict, Rollout, RolloutApproval, Verdict, WantedSet, Window,
 };
 
 /// Everything that a decision about one namespace depends on.
@@ -44,6 +44,8 @@ pub struct Snapshot {
     pub budgets: BTreeMap<ObjectName, Arc<Budget>>,
     /// Rollouts by baseline.
     pub rollouts: BTreeMap<BaselineRef, Arc<Rollout>>,
+    /// What people said about items: paused, resumed, approved.
+    pub approvals: BTreeMap<ObjectName, Arc<RolloutApproval>>,
     /// Unfinished activities, and the finished ones that are kept.
     pub activities: BTreeMap<ActivityName, Arc<Activity>>,
     /// When a person last resolved a machine's absence: it then leaves the budgets that count absent machines, until it
@@ -61,44 +63,6 @@ impl Snapshot {
         let to = ActivityName { machine: machine.clone(), number: u64::MAX };
         self.activities.range(from..=to).map(|(_, activity)| activity)
     }
-}
-
-/// What an item makes of a resource: the exact target (rule O1).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Target {
-    /// This version.
-    Version(DebianVersion),
-    /// Gone.
-    Absent,
-}
-
-/// How a baseline's items have spread: a BaselineRollout.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rollout {
-    /// By item.
-    pub items: BTreeMap<Item, ItemProgress>,
-}
-
-/// A requirement's exact target, for one package.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Item {
-    /// The package.
-    pub package: PackageKey,
-    /// What it is to be.
-    pub target: Target,
-}
-
-/// How far one item is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ItemProgress {
-    /// Machines whose target it is.
-    pub wanted: usize,
-    /// Of these, machines that have it.
-    pub done: usize,
-    /// Machines with at least one failed attempt that still counts (rule O3).
-    pub failed: usize,
-    /// Barred since then: sticks until the target changes (rule O3).
-    pub barred: Option<Instant>,
 }
 
 /// The decision for all machines at one instant.

@@ -138,6 +138,55 @@ pub enum WaitingOn {
     Applying,
     /// A new inventory is awaited: the last activity changed what was reported (rule V4).
     Report,
+    /// An earlier wave has not passed the item (rules O1, O2).
+    Wave {
+        /// The baseline whose rollout it is.
+        baseline: BaselineRef,
+        /// The wave.
+        wave: ObjectName,
+        /// How many of its machines have the item.
+        done: usize,
+        /// How many of its machines are to have it.
+        wanted: usize,
+    },
+    /// All machines of an earlier wave have the item, and it is watched there for a while (rule O2).
+    Soaking {
+        /// The baseline whose rollout it is.
+        baseline: BaselineRef,
+        /// The wave.
+        wave: ObjectName,
+        /// When the wave passes, if nothing happens.
+        until: Instant,
+    },
+    /// An earlier zone of the wave has not passed the item (rule O6).
+    Zone {
+        /// The baseline whose rollout it is.
+        baseline: BaselineRef,
+        /// The zone; empty: machines without the label.
+        zone: SmolStr,
+        /// How many of its machines have the item.
+        done: usize,
+        /// How many of its machines are to have it.
+        wanted: usize,
+        /// When the zone passes, if only time is missing.
+        until: Option<Instant>,
+    },
+    /// A wave asks for a person's approval of the item (rule O7).
+    Approval {
+        /// The baseline whose rollout it is.
+        baseline: BaselineRef,
+        /// The wave.
+        wave: ObjectName,
+    },
+    /// A person paused the item (rule O3).
+    PausedByPerson {
+        /// The baseline whose rollout it is.
+        baseline: BaselineRef,
+        /// The RolloutApproval that says so.
+        approval: ObjectName,
+        /// Who.
+        by: SmolStr,
+    },
     /// Starts are suspended, by the policy, by the machine's own spec, or by clock skew (rule A3).
     Suspended {
         /// By what.
@@ -235,6 +284,16 @@ pub enum Reason {
         failed: usize,
         /// How many may.
         max_failures: usize,
+    },
+    /// A wave can bring no evidence of the item: it picks no machine, or none of those that it judges has it and none can
+    /// get it (rule O2).
+    NoEvidence {
+        /// The baseline whose rollout it is.
+        baseline: BaselineRef,
+        /// The wave.
+        wave: ObjectName,
+        /// How many machines it picks.
+        machines: usize,
     },
     /// A resource's selector cannot be read, so nothing starts in the namespace (rule W7).
     SelectorUnreadable {

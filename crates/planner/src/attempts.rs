@@ -198,13 +198,19 @@ fn reached(activity: &Activity) -> Vec<&Step> {
     }
 }
 
-/// The items that a failed activity counts against, for one baseline (rules A8, O3).
+/// The items that a failed activity counts against, for one baseline (rules A8, O3): what its failed steps brought, and
+/// all that it brought where the reboot after it failed.
 pub(crate) fn failed_items<'a>(
     activity: &'a Activity,
     baseline: &BaselineRef,
 ) -> Vec<(&'a PackageKey, Option<&'a DebianVersion>)> {
-    let steps = charged(activity).into_iter().filter(|step| step.baselines.contains_key(baseline));
+    let charged = charged(activity);
+    // A machine that does not come back from the reboot that follows a change speaks against the change.
+    let rebooting = charged.iter().any(|step| matches!(step.action, StepAction::Reboot { .. }));
+    let steps = if rebooting { activity.spec.steps.iter().collect() } else { charged };
     steps
+        .into_iter()
+        .filter(|step| step.baselines.contains_key(baseline))
         .flat_map(|step| match &step.action {
             StepAction::InstallPackages(transaction) | StepAction::RemovePackages(transaction) => {
                 transaction.requested.iter().map(|change| (&change.package, change.to.as_ref())).collect()

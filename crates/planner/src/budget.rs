@@ -94,6 +94,11 @@ impl<'a> Tally<'a> {
         self.places[case].iter().all(|place| place.counted)
     }
 
+    /// Whether some group of the machine's allows none at all (rule B1).
+    pub(crate) fn has_none(&self, case: usize) -> bool {
+        self.places[case].iter().any(|place| self.groups[place.group].allowed == 0)
+    }
+
     /// Takes a place in every group of the machine, or in none and says which is full.
     pub(crate) fn admit(&mut self, case: usize) -> Result<(), Verdict> {
         let mut full = None;
@@ -243,11 +248,7 @@ impl<'a> Standing<'a> {
                 standing.charged.extend(&activity.spec.budgets);
             }
         }
-        let failed = |reported: &muster_model::Reported| {
-            let mut baselines = case.picked.packages.iter().map(|place| resources.packages[*place]);
-            baselines.any(|baseline| !baseline.health.units.is_disjoint(&reported.report.failed_units))
-        };
-        standing.unhealthy = case.reported.is_some_and(failed);
+        standing.unhealthy = is_unhealthy(resources, case);
         standing
     }
 
@@ -267,6 +268,13 @@ impl<'a> Standing<'a> {
             (Hearing::Silent { .. } | Hearing::Absent { .. }, AbsentMachines::Ignore) => None,
         }
     }
+}
+
+/// Whether a unit that one of the machine's baselines names has failed (rule B2).
+pub(crate) fn is_unhealthy(resources: &Resources<'_>, case: &Case<'_>) -> bool {
+    let Some(reported) = case.reported else { return false };
+    let mut baselines = case.picked.packages.iter().map(|place| resources.packages[*place]);
+    baselines.any(|baseline| !baseline.health.units.is_disjoint(&reported.report.failed_units))
 }
 
 /// Whether a success still holds its place: for the longest `minReady` of the baselines that it served.

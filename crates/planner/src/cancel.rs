@@ -100,7 +100,7 @@ fn is_wanted(world: &World<'_>, case: &Case<'_>, activity: &Activity, action: &S
     }
 }
 
-/// Whether a requirement still asks for what the change brings, and it is not barred.
+/// Whether a requirement still asks for what the change brings, and it is neither barred nor paused.
 fn is_target(world: &World<'_>, case: &Case<'_>, change: &Change) -> bool {
     let named = case.merged.place_of(&change.package);
     let upgrade = case.merged.upgrade_of(&change.package);
@@ -113,7 +113,12 @@ fn is_target_of(world: &World<'_>, case: &Case<'_>, change: &Change, place: usiz
         return false;
     }
     let judged = case.evaluation.judged.get(place);
-    let barred = judged.and_then(|judged| world.rollouts.barred(world.resources, requirement, judged));
+    let stopped =
+        judged.is_some_and(|judged| world.rollouts.is_stopped(world.resources, requirement, judged));
+    // The last released target, where a newer one has yet to come (rule O4).
+    if change.to.is_some() && world.rollouts.instead(world.resources, case, place) == change.to {
+        return true;
+    }
     let satisfied = match (requirement.wish, &change.to) {
         (PackageWish::Absent, to) => to.is_none(),
         (PackageWish::Present, None) => false,
@@ -124,5 +129,5 @@ fn is_target_of(world: &World<'_>, case: &Case<'_>, change: &Change, place: usiz
             is_met(&requirement.version, version, package.and_then(choose))
         }
     };
-    satisfied && barred.is_none()
+    satisfied && !stopped
 }

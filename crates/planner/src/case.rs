@@ -19,6 +19,8 @@ use crate::upgrade::{Known, extended, learn, recorded};
 
 /// One machine's case.
 pub(crate) struct Case<'a> {
+    /// Its number among the cases.
+    pub(crate) place: usize,
     pub(crate) machine: &'a Machine,
     pub(crate) reported: Option<&'a Reported>,
     pub(crate) picked: Picked,
@@ -30,7 +32,24 @@ pub(crate) struct Case<'a> {
     pub(crate) evaluation: Rc<Evaluation<'a>>,
 }
 
-impl Case<'_> {
+impl<'a> Case<'a> {
+    /// The same case, judged otherwise.
+    pub(crate) fn with(&self, evaluation: Rc<Evaluation<'a>>) -> Self {
+        let Self { place, machine, reported, picked, hearing, unknown, history, merged, evaluation: _ } =
+            self;
+        Self {
+            place: *place,
+            machine,
+            reported: *reported,
+            picked: picked.clone(),
+            hearing: *hearing,
+            unknown: *unknown,
+            history: *history,
+            merged: merged.clone(),
+            evaluation,
+        }
+    }
+
     /// Admitted, not revoked, heard at least once: what counts are taken of (rule B4).
     pub(crate) fn counts(&self) -> bool {
         self.machine.admitted && !self.machine.revoked && self.hearing != Hearing::Never
@@ -117,11 +136,12 @@ pub(crate) fn cases<'a>(
         shared.learn(snapshot, merged, machine);
     }
     let machines = snapshot.machines.values().zip(asked);
-    let cases = machines.map(|(machine, (picked, merged))| {
+    let cases = machines.enumerate().map(|(place, (machine, (picked, merged)))| {
         let machine: &Machine = machine;
         let hearing = hearing(machine, &snapshot.policy, timer);
         let (merged, evaluation) = shared.evaluate(snapshot, resources, &merged, machine);
         Case {
+            place,
             machine,
             reported: machine.reported.as_ref(),
             picked,

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use muster_model::{
-    Digest, Inventory, Package, PackageKey, ProposalKey, Reason, Snapshot, Transaction, WantedItem, WantedSet,
+    DebianVersion, Digest, Inventory, Package, PackageKey, ProposalKey, Reason, Snapshot, Transaction,
+    WantedItem, WantedSet,
 };
 
 use crate::merge::Merged;
@@ -90,6 +91,47 @@ impl<'a> Evaluation<'a> {
     /// Whether apt keeps the package's candidate back there for now.
     pub(crate) fn is_kept_back(&self, package: &Package) -> bool {
         self.kept_back.contains(&package.key)
+    }
+
+    /// The same, but for these targets.
+    pub(crate) fn with(&self, targets: &[(usize, DebianVersion)]) -> Self {
+        let Self {
+            inventory,
+            digest,
+            judged,
+            observed,
+            lifts,
+            kept_back,
+            selects_kernels,
+            machines: _,
+            choices: _,
+        } = self;
+        let mut judged = judged.clone();
+        for (place, version) in targets {
+            judged[*place].outcome = Outcome::Change(Some(version.clone()));
+        }
+        Self {
+            inventory: *inventory,
+            digest: *digest,
+            judged,
+            observed: observed.clone(),
+            lifts: lifts.clone(),
+            kept_back: kept_back.clone(),
+            selects_kernels: *selects_kernels,
+            machines: Cell::new(0),
+            choices: RefCell::default(),
+        }
+    }
+
+    /// Whether apt, or a baseline, refuses one requirement's change even by itself, as far as the machine was asked.
+    pub(crate) fn refuses(
+        &self,
+        snapshot: &Snapshot,
+        resources: &Resources<'_>,
+        merged: &Merged,
+        place: usize,
+    ) -> bool {
+        !self.choose(snapshot, resources, merged, vec![place]).refused.is_empty()
     }
 
     /// Whether dpkg left a package that a requirement names unfinished.

@@ -4,9 +4,9 @@
 //! file: who is selected (`select`), what is asked (`merge`), which upgrades (`upgrade`,
 //! `phasing`), what it comes to (`target`, `kernel`, `reboot`), what was tried (`attempts`), which changes make one transaction (`evaluate`, `transaction`), when (`window`), how many at a time
 //! (`budget`), what one activity carries (`steps`), how one machine stands (`machine`), what is no longer wanted
-//! (`cancel`), and what the statuses say (`rollout`, `summary`). [`forecast`] runs it forward.
+//! (`cancel`), how items spread (`rollout`), and what the statuses say (`summary`). [`forecast`] runs it forward.
 //!
-//! Deliberately not here yet: waves and soak, approvals, zones, overrides.
+//! Deliberately not here yet: overrides.
 
 mod attempts;
 mod budget;
@@ -41,7 +41,7 @@ use muster_model::{MachinePlan, Plan, Snapshot, StepAction, Verdict};
 use crate::budget::Tally;
 use crate::case::Case;
 use crate::machine::{Draft, World};
-use crate::rollout::Rollouts;
+use crate::rollout::{Lowered, Rollouts};
 use crate::select::Resources;
 use crate::timer::Timer;
 use crate::window::Windows;
@@ -60,12 +60,13 @@ pub fn plan(snapshot: &Snapshot) -> Plan {
         snapshot,
         resources: &resources,
         windows: Windows::new(&resources, window_sets.clone(), &snapshot.policy, &timer),
-        rollouts: Rollouts::of(snapshot, &resources, &cases, &tally),
+        rollouts: Rollouts::of(snapshot, &resources, &cases, &tally, &timer),
+        lowered: Lowered::default(),
         timer: &timer,
     };
     let mut drafts: Vec<Draft> = cases.iter().map(|case| machine::draft(&world, case)).collect();
     let cancels = cancel::cancels(&world, &cases);
-    let starts = admit(&cases, &drafts, &mut tally);
+    let starts = admit(snapshot, &cases, &drafts, &mut tally);
     let mut machines = BTreeMap::new();
     for ((case, draft), start) in cases.iter().zip(&mut drafts).zip(&starts) {
         machines.insert(case.machine.name.clone(), Arc::new(conclude(&resources, draft, start.as_ref())));
@@ -78,12 +79,19 @@ pub fn plan(snapshot: &Snapshot) -> Plan {
 }
 
 /// What the budgets say of every start that is drafted: machines that count as unavailable anyway go first, since mending
-/// them takes no second place (rule B3); then by a stable hash (rule O6).
-fn admit(cases: &[Case<'_>], drafts: &[Draft], tally: &mut Tally<'_>) -> Vec<Option<Verdict>> {
+/// them takes no second place (rule B3); then by the priority and name of the baselines served, then by a stable hash
+/// (rule O6).
+fn admit(
+    snapshot: &Snapshot,
+    cases: &[Case<'_>],
+    drafts: &[Draft],
+    tally: &mut Tally<'_>,
+) -> Vec<Option<Verdict>> {
     let mut queue: Vec<usize> = (0..drafts.len()).filter(|place| drafts[*place].spec.is_some()).collect();
     queue.sort_by_cached_key(|place| {
         let name = &cases[*place].machine.name;
-        (!tally.is_counted(*place), order::stable_hash(name), name.clone())
+        let served = drafts[*place].spec.as_ref().and_then(|spec| order::first_served(snapshot, spec));
+        (!tally.is_counted(*place), served, order::stable_hash(name), name.clone())
     });
     let mut starts = vec![None; drafts.len()];
     for place in queue {

@@ -19,7 +19,7 @@ use crate::kernel::kernel;
 use crate::merge::Requirement;
 use crate::order::rank;
 use crate::reboot::reboot;
-use crate::rollout::Rollouts;
+use crate::rollout::{Lowered, Rollouts};
 use crate::select::Resources;
 use crate::steps;
 use crate::target::{Judged, Outcome, wording};
@@ -33,6 +33,8 @@ pub(crate) struct World<'a> {
     pub(crate) resources: &'a Resources<'a>,
     pub(crate) windows: Windows<'a>,
     pub(crate) rollouts: Rollouts,
+    /// With the last released targets (rule O4).
+    pub(crate) lowered: Lowered<'a>,
     pub(crate) timer: &'a Timer,
 }
 
@@ -123,7 +125,9 @@ pub(crate) struct Decided {
     pub(crate) requirements: Vec<RequirementVerdict>,
 }
 
-pub(crate) fn draft(world: &World<'_>, case: &Case<'_>) -> Draft {
+pub(crate) fn draft<'a>(world: &World<'a>, case: &Case<'a>) -> Draft {
+    let lowered = world.rollouts.lower(world.resources, &world.lowered, case);
+    let case = lowered.as_ref().unwrap_or(case);
     let evaluation = &case.evaluation;
     let mut states = judge(world, case);
     let places = 0..states.enforced.len();
@@ -197,7 +201,7 @@ fn judge(world: &World<'_>, case: &Case<'_>) -> States {
         .map(|(requirement, judged)| {
             let key = &requirement.key;
             let retry = |subject| case.history.retry(case.machine, subject, world.timer);
-            let barred = || world.rollouts.barred(world.resources, requirement, judged).map(Verdict::Blocked);
+            let gated = || world.rollouts.gate(world.resources, case, requirement, judged);
             let stuck = match &judged.outcome {
                 Outcome::Met => return State::Met,
                 Outcome::NotCovered => Some(asked([key.clone()])),
@@ -207,7 +211,7 @@ fn judge(world: &World<'_>, case: &Case<'_>) -> States {
                 Outcome::Change(version) => cannot_change
                     .clone()
                     .or_else(|| cannot_simulate.clone())
-                    .or_else(barred)
+                    .or_else(gated)
                     .or_else(|| retry(Subject::Item(key, version.as_ref()))),
             };
             stuck.map_or(State::Ready, State::Stuck)

@@ -143,6 +143,12 @@ pub(crate) fn choose<'a>(
         .max()
 }
 
+/// Whether the version may be had without asking for it by `=`.
+pub(crate) fn is_offered(package: &Package, version: &DebianVersion) -> bool {
+    package.candidate.as_ref() == Some(version)
+        || package.offers.iter().any(|offer| offer.version == *version && offer.pin >= PIN_OF_CHOICE)
+}
+
 /// A change, unless it goes down or is held (rules V5, V6).
 fn allowed(
     resources: &Resources<'_>,

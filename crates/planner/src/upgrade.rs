@@ -63,7 +63,7 @@ impl Upgrades {
     }
 
     /// Whether the baseline has its say here.
-    fn asks(&self, place: usize) -> bool {
+    pub(crate) fn asks(&self, place: usize) -> bool {
         self.all.contains(&place) || self.security.contains(&place)
     }
 }

@@ -11,8 +11,7 @@ use muster_model::{
 use super::{Reader, baseline_reference, count, provenance};
 use crate::{
     BaselineConflict, BaselineStatus, FieldError, HealthSpec, KernelBaseline, KernelBaselineSpec,
-    NATIVE_ARCHITECTURE, PackageBaseline, PackageBaselineSpec, PackageRequirement, RebootSpec, RolloutSpec,
-    UpgradesSpec,
+    NATIVE_ARCHITECTURE, PackageBaseline, PackageBaselineSpec, PackageRequirement, RebootSpec, UpgradesSpec,
 };
 
 /// How many conflicts a baseline's status lists.
@@ -35,16 +34,14 @@ impl PackageBaseline {
             conffiles,
             reboot: RebootSpec { policy, timeout },
             health,
-            rollout: RolloutSpec { max_unavailable, max_failures, min_ready },
+            rollout,
         } = &self.spec;
         let mut reader = Reader::default();
         let common = reader.common(&self.metadata, machine_selector, *mode, *priority);
         let packages = reader.requirements(packages);
         let timeout = reader.duration("spec.reboot.timeout", timeout);
         let health = reader.health("spec.health", health);
-        let max_unavailable = reader.share("spec.rollout.maxUnavailable", max_unavailable);
-        let max_failures = reader.share("spec.rollout.maxFailures", max_failures);
-        let min_ready = reader.duration("spec.rollout.minReady", min_ready);
+        let rollout = reader.rollout("spec.rollout", rollout);
         reader.finish(|| {
             Some(muster_model::PackageBaseline {
                 common: common?,
@@ -55,11 +52,7 @@ impl PackageBaseline {
                 conffiles: *conffiles,
                 reboot: RebootPolicy { policy: *policy, timeout: timeout? },
                 health: health?,
-                rollout: muster_model::RolloutSpec {
-                    max_unavailable: max_unavailable?,
-                    max_failures: max_failures?,
-                    min_ready: min_ready?,
-                },
+                rollout: rollout?,
             })
         })
     }

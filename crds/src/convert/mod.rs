@@ -10,6 +10,7 @@ mod inventory;
 mod machine;
 mod proposal;
 mod rollout;
+mod waves;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -94,7 +95,11 @@ impl Reader {
     }
 
     fn selector(&mut self, selector: &LabelSelector) -> Option<muster_model::LabelSelector> {
-        self.read("spec.machineSelector", "W7", read_selector(selector))
+        self.selector_at("spec.machineSelector", selector)
+    }
+
+    fn selector_at(&mut self, field: &str, selector: &LabelSelector) -> Option<muster_model::LabelSelector> {
+        self.read(field, "W7", read_selector(selector))
     }
 
     fn package(&mut self, field: &str, name: &str, architecture: &str) -> Option<PackageKey> {

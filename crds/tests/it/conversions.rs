@@ -16,7 +16,7 @@ use muster_model::{
     Inventory, Item, ItemProgress, Kernel, Machine, MachineName, ObjectName, Offer, Os, OutcomeReason,
     Package, PackageKey, PackageName, PackageState, Phase, Phased, Policy, Presence, Proposal, ProposalKey,
     RebootRequired, Report, Reported, Rollout, Step, StepAction, StepStatus, Target, Transaction, Uid,
-    UnitName, UpgradePolicy, WantedItem, WantedSet, WindowSummary,
+    UnitName, UpgradePolicy, WantedItem, WantedSet, WaveProgress, WindowSummary,
 };
 use serde_json::{Value, json};
 
@@ -381,7 +381,8 @@ fn a_wanted_set_is_read_back_whole_or_not_at_all() {
 #[test]
 fn a_rollout_remembers_what_is_barred() {
     let item = |package: &str, target| Item { package: key(package), target };
-    let progress = |done, barred| ItemProgress { wanted: 10, done, failed: 1, barred };
+    let progress =
+        |done, barred| ItemProgress { wanted: 10, done, failed: 1, barred, ..ItemProgress::default() };
     let mut rollout = Rollout::default();
     rollout.items.insert(item("openssl", Target::Version(version("3.0.15-1"))), progress(10, None));
     rollout.items.insert(item("telnet", Target::Absent), progress(2, Some(instant("2026-10-01T03:00:00Z"))));
@@ -418,4 +419,105 @@ fn what_status_says_is_the_same_when_it_is_read_back() {
     late.expiry = instant("2026-10-01T04:00:00.9Z");
     let object = Activity::from_model(&late, 9);
     assert_eq!(stored("activities", &object).spec.expiry_time, object.spec.expiry_time);
+}
+
+// rule: O2, O4
+#[test]
+fn a_rollout_remembers_what_passed_and_what_is_released_to_the_second() {
+    let at = |text: &str| Some(instant(text));
+    let waves = [
+        ("canary", WaveProgress { passed: at("2026-10-01T03:00:00Z"), ..WaveProgress::default() }),
+        (
+            "tenth",
+            WaveProgress {
+                wanted: 5,
+                done: 3,
+                skipped: 1,
+                failed: 1,
+                since: at("2026-10-01T04:00:00Z"),
+                zone: Some("z1".into()),
+                passed: None,
+            },
+        ),
+    ];
+    let progress = ItemProgress {
+        wanted: 10,
+        done: 4,
+        failed: 1,
+        barred: None,
+        seen: at("2026-10-01T02:00:00Z"),
+        released: None,
+        approved: at("2026-10-01T03:10:00Z"),
+        resumed: at("2026-10-01T03:20:00Z"),
+        paused: at("2026-10-01T03:30:00Z"),
+        waves: waves.into_iter().map(|(name, wave)| (name.parse().unwrap(), wave)).collect(),
+    };
+    let item =
+        |version: &str| Item { package: key("curl"), target: Target::Version(version.parse().unwrap()) };
+    let released = ItemProgress { released: at("2026-10-01T01:00:00Z"), ..ItemProgress::default() };
+    let rollout = Rollout { items: [(item("9"), progress), (item("8"), released)].into() };
+    let mut object = BaselineRollout::new_for(&baseline("web"), &uid("u2"));
+    object.status = Some(BaselineRolloutStatus::from_model(&rollout, 3));
+    assert_eq!(stored("baselinerollouts", &object).to_model().unwrap(), (baseline("web"), rollout.clone()));
+    let status = object.status.unwrap();
+    assert_eq!((status.items_total, status.items_released, status.wave.as_str()), (2, 1, "tenth"));
+}
+
+/// What a server stores ends at 1.5 MB: with many items on their way through ten waves, what is done says no more.
+#[test]
+fn the_largest_rollout_can_be_stored() {
+    let times = instant("2026-10-01T03:00:00Z");
+    let wave = |passed: Option<_>| WaveProgress {
+        wanted: 100_000,
+        done: 99_999,
+        skipped: 12_345,
+        failed: 12_345,
+        since: Some(times),
+        zone: None,
+        passed,
+    };
+    let waves = (0..10).map(|n| (format!("wave-{n}").parse().unwrap(), wave((n < 9).then_some(times))));
+    let waves: std::collections::BTreeMap<_, _> = waves.collect();
+    let mut rollout = Rollout::default();
+    for n in 0..2000 {
+        let item = Item { package: key(&format!("a-package-of-usual-length-{n}")), target: Target::Absent };
+        let released = (n >= 300).then_some(times);
+        let progress =
+            ItemProgress { seen: Some(times), released, waves: waves.clone(), ..ItemProgress::default() };
+        rollout.items.insert(item, progress);
+    }
+    let status = BaselineRolloutStatus::from_model(&rollout, 3);
+    assert_eq!(status.items.len(), 2000);
+    let bytes = serde_json::to_vec(&status).unwrap().len();
+    assert!(bytes < 1_500_000, "{bytes}");
+}
+
+// rule: O1
+#[test]
+fn waves_that_make_no_sense_are_refused_with_what_would() {
+    let object = json!({
+        "apiVersion": "muster.dev/v1alpha1", "kind": "PackageBaseline", "metadata": {"name": "web", "uid": "u"},
+        "spec": {"machineSelector": {}, "rollout": {"waves": [
+            {"name": "canary", "machines": "10%"},
+            {"name": "canary", "machines": "10%"},
+            {"name": "none", "machines": 0},
+            {"name": "rest", "machineSelector": {}, "machines": 1},
+            {"name": "bad", "machineSelector": {"matchExpressions": [{"key": "a", "operator": "Is"}]}, "soak": "1"},
+        ]}},
+    });
+    let baseline: PackageBaseline = serde_json::from_value(object).unwrap();
+    let errors = baseline.to_model().unwrap_err();
+    let out: String = errors
+        .iter()
+        .map(|FieldError { field, rule, message }| format!("= {field} [{rule}] {message}\n"))
+        .collect();
+    expect![[r#"
+        = spec.rollout.waves[1].name [O1] canary is there twice: rename one
+        = spec.rollout.waves[1].machines [O1] 10% is not more than the 10% of an earlier wave, which holds these machines: shares grow from wave to wave
+        = spec.rollout.waves[2].machines [O1] a wave of no machine can show nothing: take it out
+        = spec.rollout.waves[3] [O1] write exactly one of machineSelector and machines
+        = spec.rollout.waves[3].name [O1] rest is the implicit last wave: give this one another name
+        = spec.rollout.waves[4].soak [] "1" is not a duration: the unit is missing, at character 2; write for example "1h30m", "90s" or "500ms"
+        = spec.rollout.waves[4].machineSelector [W7] "Is" is no operator: write In, NotIn, Exists or DoesNotExist
+    "#]].assert_eq(&out);
 }

@@ -83,7 +83,16 @@ fn a_package_baseline_as_the_design_writes_it_is_accepted() {
             "conffiles": "Keep",
             "reboot": {"policy": "Never", "timeout": "30m"},
             "health": {"units": ["nginx.service"], "settle": "2m"},
-            "rollout": {"maxUnavailable": "10%", "maxFailures": "2%", "minReady": "5m"},
+            "rollout": {
+                "waves": [
+                    {"name": "canary", "machineSelector": {"matchLabels": {"ring": "canary"}}, "soak": "1h"},
+                    {"name": "tenth", "machines": "10%", "soak": "30m", "approval": "Required"},
+                ],
+                "maxUnavailable": "10%",
+                "maxFailures": "2%",
+                "minReady": "5m",
+                "zoneKey": "topology.kubernetes.io/zone",
+            },
         }),
     );
     accepted("packagebaselines", None, &baseline);
@@ -124,6 +133,26 @@ fn a_package_baseline_as_the_design_writes_it_is_accepted() {
         "should match",
     );
     refused("packagebaselines", None, &with(&baseline, "/spec/reboot/timeout", json!("30")), "should match");
+    let wave = "/spec/rollout/waves/1";
+    for (path, value, why) in [
+        ("name", json!("canary"), "Duplicate value"),
+        ("name", json!("rest"), "rest is the implicit last wave"),
+        ("name", json!("Canary"), "should match"),
+        ("machines", Value::Null, "exactly one of machineSelector and machines"),
+        ("machineSelector", json!({}), "exactly one of machineSelector and machines"),
+        ("soak", json!("1"), "should match"),
+        ("approval", json!("Maybe"), "Unsupported value"),
+    ] {
+        refused("packagebaselines", None, &with(&baseline, &format!("{wave}/{path}"), value), why);
+    }
+    let many: Vec<Value> = (0..11).map(|n| json!({"name": format!("w{n}"), "machines": n + 1})).collect();
+    refused("packagebaselines", None, &with(&baseline, "/spec/rollout/waves", json!(many)), "Too many");
+    refused(
+        "packagebaselines",
+        None,
+        &with(&baseline, "/spec/rollout/zoneKey", json!("a/b/c")),
+        "should match",
+    );
     for share in [json!(0), json!(3), json!("0%"), json!("100%")] {
         accepted("packagebaselines", None, &with(&baseline, "/spec/rollout/maxUnavailable", share));
     }

@@ -139,6 +139,8 @@ impl World {
             reboot: RebootPolicy { policy: RebootWhen::Never, timeout: SignedDuration::from_mins(30) },
             health: Health { units: BTreeSet::new(), settle: SignedDuration::ZERO },
             rollout: RolloutSpec {
+                waves: Vec::new(),
+                zone_key: None,
                 max_unavailable: Share::count(max_unavailable).unwrap(),
                 max_failures: Share::count(0).unwrap(),
                 min_ready: SignedDuration::ZERO,

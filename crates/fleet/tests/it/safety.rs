@@ -314,3 +314,23 @@ fn a_fleet_that_waits_eight_hours_for_its_window_writes_nothing() {
     world.now = start + SignedDuration::from_hours(8);
     assert_eq!(short(&world.pass()).len(), 5, "it opens by the clock alone");
 }
+
+// rule: O2, A3
+#[test]
+fn an_older_record_that_a_late_watch_shows_takes_nothing_back() {
+    let mut world = World::new(1, 1);
+    let fix = BaselineRef { kind: BaselineKind::PackageBaseline, name: ObjectName::parse("fix").unwrap() };
+    let recorded = |effects: &[Effect]| {
+        effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::RecordRollout { baseline, .. } if *baseline == fix))
+    };
+    assert!(recorded(&world.pass()));
+    let ours = world.state.snapshot().rollouts[&fix].clone();
+    assert!(ours.items.values().all(|progress| progress.released.is_some()));
+    world.wait(SignedDuration::from_mins(5));
+    world.observe(Change::Rollout(fix.clone(), Rollout::default()));
+    assert!(recorded(&world.pass()), "what is on record by now is written over");
+    assert_eq!(world.state.snapshot().rollouts[&fix], ours, "what passed stays as it was");
+    assert!(!recorded(&world.pass()), "once");
+}

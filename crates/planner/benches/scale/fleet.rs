@@ -115,6 +115,8 @@ fn baseline(number: usize) -> PackageBaseline {
         reboot: RebootPolicy { policy: RebootWhen::Never, timeout: SignedDuration::from_mins(30) },
         health: Health { units: BTreeSet::new(), settle: SignedDuration::from_mins(2) },
         rollout: RolloutSpec {
+            waves: Vec::new(),
+            zone_key: None,
             max_unavailable: Share::parse("10%").unwrap(),
             max_failures: Share::parse("2%").unwrap(),
             min_ready: SignedDuration::from_mins(5),

@@ -299,10 +299,15 @@ fn waits_for_ever(on: &WaitingOn) -> bool {
         | WaitingOn::CutoffReached { .. }
         | WaitingOn::Silent { .. }
         | WaitingOn::Suspended { .. }
+        | WaitingOn::Approval { .. }
+        | WaitingOn::PausedByPerson { .. }
         | WaitingOn::Activity { .. } => true,
         WaitingOn::Proposal
         | WaitingOn::Budget { .. }
         | WaitingOn::MaxUnavailable { .. }
+        | WaitingOn::Wave { .. }
+        | WaitingOn::Soaking { .. }
+        | WaitingOn::Zone { .. }
         | WaitingOn::Retry { .. }
         | WaitingOn::Backoff { .. }
         | WaitingOn::BootLimit { .. }

@@ -157,9 +157,9 @@ fn a_failure_is_charged_to_the_step_that_failed_and_all_it_serves() {
               + fix reboot [required → rebooted] Start a-2
               ! app openssl:amd64 [3.0.14 → 3.0.15] Barred O3: 1 machine(s) failed it, at most 0 may in PackageBaseline/app
               ! fix openssl:amd64 [3.0.14 → 3.0.15] Barred O3: 1 machine(s) failed it, at most 0 may in PackageBaseline/app
-            ! b: Barred O3: 1 machine(s) failed it, at most 0 may in PackageBaseline/fix
+            ! b: Barred O3: 2 machine(s) failed it, at most 0 may in PackageBaseline/fix
             # rollout app openssl=3.0.15: done 1/2, failed 1, barred since 2026-11-23T12:00:00Z
-            # rollout fix curl=9: done 1/2, failed 1, barred since 2026-11-23T12:00:00Z
+            # rollout fix curl=9: done 1/2, failed 2, barred since 2026-11-23T12:00:00Z
             # rollout fix openssl=3.0.15: done 1/2, failed 1, barred since 2026-11-23T12:00:00Z
         "#]],
     );

@@ -7,13 +7,15 @@ mod budgets;
 mod forecast;
 mod guards;
 mod history;
+mod rollouts;
 mod safety;
 mod scale;
 mod show;
 mod story;
 mod transactions;
 mod upgrades;
+mod waves;
 mod words;
 mod world;
 
-pub(crate) use story::check;
+pub(crate) use story::{check, check_over_time};

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use muster_model::{Change, Plan, RequirementVerdict, StepAction, Target, Verdict};
+use muster_model::{Change, ItemProgress, Plan, RequirementVerdict, StepAction, Target, Verdict};
 
 use crate::world::World;
 
@@ -93,10 +93,38 @@ fn summaries(world: &World, plan: &Plan, out: &mut String) {
                 name.name, item.package.name, one.done, one.wanted, one.failed
             )
             .unwrap();
+            if world.shown("waves") {
+                waves(out, one);
+            }
         }
     }
     if world.shown("next") {
         writeln!(out, "# next {}", plan.next.map_or("-".to_owned(), |at| at.to_string())).unwrap();
+    }
+}
+
+fn waves(out: &mut String, progress: &ItemProgress) {
+    for (name, wave) in &progress.waves {
+        let since = wave.since.map_or(String::new(), |at| format!(" since {at}"));
+        let zone = wave.zone.as_ref().map_or(String::new(), |zone| format!(", through zone {zone:?}"));
+        let passed = wave.passed.map_or(String::new(), |at| format!(", passed {at}"));
+        writeln!(
+            out,
+            "#   wave {name}: {}/{} have it{since}, {} skipped, {} failed{zone}{passed}",
+            wave.done, wave.wanted, wave.skipped, wave.failed
+        )
+        .unwrap();
+    }
+    let times = [
+        ("released", progress.released),
+        ("approved", progress.approved),
+        ("resumed", progress.resumed),
+        ("paused", progress.paused),
+    ];
+    for (what, at) in times {
+        if let Some(at) = at {
+            writeln!(out, "#   {what} {at}").unwrap();
+        }
     }
 }
 

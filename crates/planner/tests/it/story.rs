@@ -1,6 +1,7 @@
 //! One story: read the world, let the machines' apt answer what it is asked, plan, and show the plan; then do what it
 //! says and see that planning again changes nothing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use expect_test::Expect;
@@ -21,8 +22,56 @@ pub(crate) fn check(text: &str, expected: Expect) {
     let mut world = read(text);
     let decided = settle(&mut world);
     expected.assert_eq(&show(&world, &decided));
+    is_settled(&world, &decided);
+}
+
+/// Tells a story in several worlds, one after the other; what was recorded of rollouts goes from each to the next.
+pub(crate) fn check_over_time(texts: &[&str], expected: Expect) {
+    let mut out = String::new();
+    let mut recorded = BTreeMap::new();
+    for text in texts {
+        let mut world = read(text);
+        world.snapshot.rollouts = recorded;
+        let decided = settle(&mut world);
+        out += &format!("@ {}\n{}", world.snapshot.now, show(&world, &decided));
+        is_settled(&world, &decided);
+        let rollouts = decided.rollouts.into_iter();
+        recorded = rollouts.map(|(baseline, rollout)| (baseline, Arc::new(rollout))).collect();
+    }
+    expected.assert_eq(&out);
+}
+
+/// What a story's plan says, for stories of many machines.
+pub(crate) fn told(text: &str) -> String {
+    let mut world = read(text);
+    let decided = settle(&mut world);
+    is_settled(&world, &decided);
+    show(&world, &decided)
+}
+
+/// How many machines start something.
+pub(crate) fn starts(text: &str) -> usize {
+    told(text).lines().filter(|line| line.starts_with('+')).count()
+}
+
+/// The first so many of a story's machines by the order of waves.
+pub(crate) fn first_in(text: &str, most: usize) -> Vec<String> {
+    let (baseline, machines) = text.split_once("\nmachine").unwrap();
+    let waves = baseline.lines().map(|line| match line.split_once(" share ") {
+        Some((wave, _)) => format!("{wave} share {most}"),
+        None => line.replace(" max 10%", ""),
+    });
+    let story =
+        format!("{}\nmachine{machines}", waves.collect::<Vec<_>>().join("\n")).replace("silent 2h", "");
+    let told = told(&story);
+    let first = told.lines().filter_map(|line| line.strip_prefix("+ ")?.split(':').next());
+    first.map(str::to_owned).collect()
+}
+
+/// Planning again changes nothing.
+fn is_settled(world: &World, decided: &Plan) {
     let mut after = world.snapshot.clone();
-    apply(&mut after, &decided);
+    apply(&mut after, decided);
     let again = plan(&after);
     assert_eq!(again.rollouts, decided.rollouts, "planning again moves the rollouts");
     assert!(again.cancels.is_empty(), "planning again cancels {:?}", again.cancels);
@@ -33,7 +82,7 @@ pub(crate) fn check(text: &str, expected: Expect) {
             assert_eq!(machine, before, "planning again changes its mind about {name}");
         }
     }
-    assert_eq!(plan(&world.snapshot), decided, "two plans of one world differ");
+    assert_eq!(&plan(&world.snapshot), decided, "two plans of one world differ");
 }
 
 /// Plans until every question to a machine's apt is answered.

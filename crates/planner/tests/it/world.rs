@@ -1,18 +1,22 @@
 //! The stories' language: a world in lines, each a noun, a name, words, and after a colon what it is about.
 //!
 //! ```text
+//! time 40m                                     (that long after noon; first of all lines)
 //! policy suspend | required | applying | clock-off
 //! unreadable MaintenanceWindow/x
 //! baseline fix on role=web priority 5 max 25% fail 2% ready 5m observe downgrades removals conffiles Fail
-//!          reboot 30m units nginx.service settle 2m upgrades All: openssl >= 3.0.15; nginx; telnet absent; curl latest hold
+//!          reboot 30m units nginx.service settle 2m upgrades All zones zone:
+//!          openssl >= 3.0.15; nginx; telnet absent; curl latest hold
 //! kernel k: linux-image >= 6.1; line quiet; not nosmt
+//! wave canary fix on ring=canary | share 10% soak 1h approval          (a wave of the baseline fix, after those before)
 //! window night allow on env=prod covers Packages cutoff 1h: daily 22 6h | once FROM TO | broken
 //! budget etcd on role=etcd max 1 | min 50% | ignore
-//! machine a role=web silent 10m draws zlib/2=56 …: openssl 3.0.14 -> 3.0.15! 3.0.16@100; curl - -> 8; zlib 1 -> 2%10
+//! machine a role=web silent 10m lists old draws zlib/2=56 …: openssl 3.0.14 -> 3.0.15! 3.0.16@100; curl - -> 8; zlib 1 -> 2%10
 //! activity a-1 Failed(Unhealthy) 10m ago …: install fix openssl 3.0.15 | reboot fix | hold fix openssl | repair fix
-//! rollout fix openssl=3.0.15 barred 10m
+//! rollout fix openssl=3.0.15 barred 10m seen 1h released 1h passed canary,tenth soaking canary/2/30m
+//! approval stop pause fix openssl=3.0.15 by alice 10m | approval go resume fix by alice 10m
 //! apt with openssl: libssl3 3.0.14 > 3.0.15 | apt refuses foo: why | apt silent
-//! show rollouts next …
+//! show rollouts waves next …
 //! ```
 //! A long line goes on in the next one that begins with `|`.
 
@@ -68,11 +72,14 @@ pub(crate) fn read(text: &str) -> World {
             line.split_once(": ").map_or((line.trim_end_matches(':'), ""), |(head, body)| (head, body));
         let words = Words::of(head);
         match words.at(0) {
+            "time" => world.snapshot.now += length(words.at(1)),
             "policy" => policy(&mut world, &words),
             "unreadable" => {
                 world.snapshot.unreadable.insert(words.at(1).into(), "the selector has no values".to_owned());
             }
             "baseline" => baseline(&mut world, &words, body),
+            "wave" => wave(&mut world, &words),
+            "approval" => approval(&mut world, &words),
             "kernel" => kernel(&mut world, &words, body),
             "window" => window(&mut world, &words, body),
             "budget" => budget(&mut world, &words),
@@ -146,6 +153,8 @@ fn baseline(world: &mut World, words: &Words<'_>, body: &str) {
             settle: words.length("settle"),
         },
         rollout: RolloutSpec {
+            waves: Vec::new(),
+            zone_key: words.value("zones").map(SmolStr::new),
             max_unavailable: Share::parse(words.value("max").unwrap_or("100%")).unwrap(),
             max_failures: Share::parse(words.value("fail").unwrap_or("100%")).unwrap(),
             min_ready: words.length("ready"),
@@ -279,7 +288,7 @@ fn reported(world: &mut World, words: &Words<'_>, body: &str) -> Reported {
         body.split(';').map(str::trim).filter(|text| !text.is_empty()).map(package).collect();
     let mut inventory = Inventory {
         architecture: architecture.clone(),
-        lists: Digest::of(b"lists"),
+        lists: Digest::of(words.value("lists").unwrap_or("lists").as_bytes()),
         interest: packages.iter().map(|package| package.key.name.clone()).collect(),
         packages,
     };
@@ -482,12 +491,68 @@ fn step(world: &World, text: &str) -> Step {
     Step { action, baselines: baselines.collect(), timeout: SignedDuration::from_hours(1) }
 }
 
+fn wave(world: &mut World, words: &Words<'_>) {
+    let picks = match words.value("share") {
+        Some(share) => Picks::Share(Share::parse(share).unwrap()),
+        None => Picks::Selected(words.selector()),
+    };
+    let wave = Wave {
+        name: words.at(1).parse().unwrap(),
+        picks,
+        soak: words.length("soak"),
+        approval: if words.has("approval") { Approval::Required } else { Approval::None },
+    };
+    let baseline = world.snapshot.package_baselines.get_mut(words.at(2)).unwrap();
+    Arc::make_mut(baseline).rollout.waves.push(wave);
+}
+
+fn approval(world: &mut World, words: &Words<'_>) {
+    let items = match words.at(4).split_once('=') {
+        Some((package, version)) => Items::Of {
+            package: package.parse().unwrap(),
+            architecture: None,
+            target: Some(Target::Version(version.parse().unwrap())),
+        },
+        None if words.at(4) == "by" => Items::All,
+        None => Items::Of { package: words.at(4).parse().unwrap(), architecture: None, target: None },
+    };
+    let approval = RolloutApproval {
+        name: words.at(1).parse().unwrap(),
+        baseline: BaselineRef { kind: BaselineKind::PackageBaseline, name: words.at(3).parse().unwrap() },
+        items,
+        action: match words.at(2) {
+            "pause" => ApprovalAction::Pause,
+            "resume" => ApprovalAction::Resume,
+            "approve" => ApprovalAction::Approve,
+            other => panic!("no such action: {other}"),
+        },
+        by: words.value("by").unwrap().into(),
+        created: world.ago(words.words.last().unwrap()),
+    };
+    world.snapshot.approvals.insert(approval.name.clone(), Arc::new(approval));
+}
+
 fn rollout(world: &mut World, words: &Words<'_>) {
     let baseline = BaselineRef { kind: BaselineKind::PackageBaseline, name: words.at(1).parse().unwrap() };
     let (package, version) = words.at(2).split_once('=').unwrap();
     let item = Item { package: key(package), target: Target::Version(version.parse().unwrap()) };
-    let progress =
-        ItemProgress { barred: words.value("barred").map(|ago| world.ago(ago)), ..ItemProgress::default() };
+    let ago = |option| words.value(option).map(|ago| world.ago(ago));
+    let mut progress = ItemProgress {
+        barred: ago("barred"),
+        seen: ago("seen"),
+        released: ago("released"),
+        resumed: ago("resumed"),
+        paused: ago("paused"),
+        ..ItemProgress::default()
+    };
+    for name in words.value("passed").into_iter().flat_map(|names| names.split(',')) {
+        progress.waves.entry(name.parse().unwrap()).or_default().passed = Some(world.ago("1h"));
+    }
+    if let Some(soaking) = words.value("soaking") {
+        let [name, done, since] = soaking.split('/').collect::<Vec<_>>().try_into().unwrap();
+        let wave = progress.waves.entry(name.parse().unwrap()).or_default();
+        (wave.done, wave.since) = (done.parse().unwrap(), Some(world.ago(since)));
+    }
     let rollout = world.snapshot.rollouts.entry(baseline).or_default();
     Arc::make_mut(rollout).items.insert(item, progress);
 }

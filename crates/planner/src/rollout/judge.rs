@@ -1,0 +1,306 @@
+//! How far an item may go: which waves have passed it, and what the first that has not waits for (rules O2, O6, O7).
+//!
+//! Arithmetic alone; what machines say was counted before.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+use muster_model::{Approval, Instant, ItemProgress, ObjectName, REST, RolloutSpec, WaveProgress};
+use smol_str::SmolStr;
+
+use crate::rollout::seats::{Seat, Seats};
+use crate::rollout::stand::Stand;
+use crate::timer::{Timer, after};
+
+/// What the machines of one zone of a wave say of an item.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Count {
+    pub(crate) wanted: usize,
+    pub(crate) done: usize,
+    pub(crate) skipped: usize,
+    pub(crate) spent: usize,
+    /// The latest of the instants since when those that have it have it.
+    pub(crate) since: Option<Instant>,
+}
+
+impl Count {
+    pub(crate) fn add(&mut self, stand: Stand) {
+        self.wanted += 1;
+        match stand {
+            Stand::Done(since) => {
+                self.done += 1;
+                self.since = self.since.max(Some(since));
+            }
+            Stand::Skipped => self.skipped += 1,
+            Stand::Spent => self.spent += 1,
+            Stand::Open => {}
+        }
+    }
+
+    fn open(&self) -> usize {
+        self.wanted - self.done - self.skipped - self.spent
+    }
+}
+
+/// What the machines of one wave say of an item.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tally {
+    /// By the zone's number.
+    pub(crate) zones: BTreeMap<usize, Count>,
+    /// Machines of which it is not known what they want.
+    pub(crate) unknown: usize,
+    /// Machines that may come to want it once they have looked what is on offer.
+    pub(crate) undecided: usize,
+    /// Machines that failed it.
+    pub(crate) failed: usize,
+}
+
+impl Tally {
+    fn total(&self) -> Count {
+        let mut total = Count::default();
+        for count in self.zones.values() {
+            total.wanted += count.wanted;
+            total.done += count.done;
+            total.skipped += count.skipped;
+            total.spent += count.spent;
+            total.since = total.since.max(count.since);
+        }
+        total
+    }
+}
+
+/// What an item that is not released waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Hold {
+    /// The wave's machines.
+    Wave { done: usize, wanted: usize },
+    /// The wave's soak.
+    Soak { until: Instant },
+    /// A person's approval.
+    Approval,
+    /// Evidence, which the wave cannot bring.
+    NoEvidence { machines: usize },
+}
+
+/// A zone that is not through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OpenZone {
+    pub(crate) number: usize,
+    pub(crate) name: SmolStr,
+    pub(crate) done: usize,
+    pub(crate) wanted: usize,
+    /// When it is, if only time is missing.
+    pub(crate) until: Option<Instant>,
+}
+
+/// How far an item may go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Front {
+    /// The first wave that has not passed it; its machines may start it.
+    pub(crate) wave: usize,
+    /// Of these, those up to this zone.
+    pub(crate) zone: Option<OpenZone>,
+    /// What the waves after it wait for; `None` where it is the last.
+    pub(crate) hold: Option<Hold>,
+}
+
+/// Why a machine may not start an item yet.
+pub(crate) enum Obstacle<'a> {
+    /// For what its wave, or one before, waits.
+    Wave(usize, &'a Hold),
+    /// For a zone before its own.
+    Zone(&'a OpenZone),
+}
+
+impl Front {
+    pub(crate) fn obstacle(&self, seat: Seat) -> Option<Obstacle<'_>> {
+        let hold = self.hold.as_ref();
+        if seat.wave > self.wave || (seat.wave == self.wave && hold == Some(&Hold::Approval)) {
+            return hold.map(|hold| Obstacle::Wave(self.wave, hold));
+        }
+        let zone = self.zone.as_ref().filter(|zone| seat.wave == self.wave && seat.zone > zone.number);
+        zone.map(Obstacle::Zone)
+    }
+}
+
+/// What one item's waves are judged by.
+pub(crate) struct Judge<'a> {
+    pub(crate) spec: &'a RolloutSpec,
+    pub(crate) seats: &'a Seats,
+    /// How long a wave of which no machine wants an item is waited for, since machines do not all look at the same time.
+    pub(crate) look: SignedDuration,
+    /// Now, in whole seconds.
+    pub(crate) now: Instant,
+    pub(crate) timer: &'a Timer,
+}
+
+/// How a wave came out.
+enum Judged {
+    Passed,
+    /// None of its machines wants the item: the next may be the first.
+    Void,
+    Holds(Option<OpenZone>, Hold),
+}
+
+impl Judge<'_> {
+    /// Judges wave after wave, notes what passes in `progress`, and says how far the item may go. `overrules`: a person
+    /// resumed the item though a wave had no evidence of it.
+    pub(crate) fn judge(&self, progress: &mut ItemProgress, tallies: &[Tally], mut overrules: bool) -> Front {
+        let mut void: Vec<&ObjectName> = Vec::new();
+        for (number, wave) in self.spec.waves.iter().enumerate() {
+            if progress.waves.get(&wave.name).is_some_and(|known| known.passed.is_some()) {
+                continue;
+            }
+            let approved = progress.approved.is_some();
+            let mut known = progress.waves.remove(&wave.name).unwrap_or_default();
+            let mut judged = self.wave(number, &tallies[number], &mut known, progress.seen);
+            if wave.approval == Approval::Required && !approved {
+                judged = Judged::Holds(None, Hold::Approval);
+            }
+            if overrules && matches!(judged, Judged::Holds(_, Hold::NoEvidence { .. })) {
+                overrules = false;
+                judged = Judged::Passed;
+            }
+            match judged {
+                Judged::Passed => {
+                    known.passed = Some(self.now);
+                    progress.waves.insert(wave.name.clone(), known);
+                    // What was passed over is behind it for good, too.
+                    for name in void.drain(..) {
+                        progress.waves.entry(name.clone()).or_default().passed = Some(self.now);
+                    }
+                }
+                Judged::Void => void.push(&wave.name),
+                Judged::Holds(zone, hold) => {
+                    if known != WaveProgress::default() {
+                        progress.waves.insert(wave.name.clone(), known);
+                    }
+                    return Front { wave: number, zone, hold: Some(hold) };
+                }
+            }
+        }
+        let rest = self.spec.waves.len();
+        let zone = self.rest(&tallies[rest], progress);
+        if zone.is_none() {
+            progress.released = Some(self.now);
+        }
+        Front { wave: rest, zone, hold: None }
+    }
+
+    fn wave(&self, number: usize, tally: &Tally, known: &mut WaveProgress, seen: Option<Instant>) -> Judged {
+        let machines = self.seats.machines[number];
+        let total = tally.total();
+        if self.seats.picked[number] == 0 {
+            return Judged::Holds(None, Hold::NoEvidence { machines });
+        }
+        if tally.unknown > 0 {
+            let wanted = total.wanted + tally.unknown;
+            return Judged::Holds(None, Hold::Wave { done: total.done, wanted });
+        }
+        if total.wanted == 0 {
+            // Its machines began with it and want something else by now: what they were to show is not shown.
+            if known.wanted > 0 {
+                return Judged::Holds(None, Hold::NoEvidence { machines });
+            }
+            let looked = after(seen.unwrap_or(self.now), self.look);
+            if tally.undecided > 0 && !self.timer.reached(looked) {
+                return Judged::Holds(None, Hold::Wave { done: 0, wanted: tally.undecided });
+            }
+            return Judged::Void;
+        }
+        let soak = self.spec.waves[number].soak;
+        let zone = self.zones(tally, known, soak);
+        if let Some(zone) = zone {
+            let hold = match zone.until {
+                Some(until) if total.open() == 0 => Hold::Soak { until },
+                Some(_) | None => Hold::Wave { done: total.done, wanted: total.wanted },
+            };
+            return Judged::Holds(Some(zone), hold);
+        }
+        if total.done == 0 {
+            return Judged::Holds(None, Hold::NoEvidence { machines });
+        }
+        Judged::Passed
+    }
+
+    /// The rest has no soak and needs no evidence: it is the last. Without zones there is nothing to wait for.
+    fn rest(&self, tally: &Tally, progress: &mut ItemProgress) -> Option<OpenZone> {
+        self.spec.zone_key.as_ref()?;
+        let name = ObjectName::parse(REST).expect("a constant that is a name");
+        let mut known = progress.waves.remove(&name).unwrap_or_default();
+        let zone = self.zones(tally, &mut known, SignedDuration::ZERO);
+        if known != WaveProgress::default() {
+            progress.waves.insert(name, known);
+        }
+        zone
+    }
+
+    /// The first zone that is not through, if there is one; without a zone key all machines are in the same.
+    ///
+    /// A zone is through when each of its machines has the item, soaked, or is not waited for. That it brings evidence is
+    /// asked of the wave, not of each of its zones.
+    fn zones(&self, tally: &Tally, known: &mut WaveProgress, soak: SignedDuration) -> Option<OpenZone> {
+        let total = tally.total();
+        // While those that have it are as many as before, it is since then: a later report alone restarts no soak.
+        let kept = known.since.filter(|_| known.done == total.done);
+        let Count { wanted, done, skipped, spent: _, since: _ } = total;
+        *known = WaveProgress { wanted, done, skipped, failed: tally.failed, since: kept, ..known.clone() };
+        let mut through = known.zone.as_ref().map_or(0, |zone| self.seats.zones_through(zone));
+        for (number, count) in tally.zones.iter().filter(|(_, count)| count.wanted > 0) {
+            if *number < through {
+                continue;
+            }
+            let name = self.seats.zones[*number].clone();
+            let mut open = OpenZone {
+                number: *number,
+                name: name.clone(),
+                done: count.done,
+                wanted: count.wanted,
+                until: None,
+            };
+            if known.since.is_none() {
+                known.since = count.since.map(seconds_up);
+            }
+            if count.open() > 0 {
+                return Some(open);
+            }
+            let until = known.since.filter(|_| count.done > 0).map(|since| after(since, soak));
+            if let Some(until) = until.filter(|until| !self.timer.reached(*until)) {
+                open.until = Some(until);
+                return Some(open);
+            }
+            through = number + 1;
+            if self.spec.zone_key.is_some() {
+                known.zone = Some(name);
+            }
+        }
+        None
+    }
+}
+
+/// Notes what the waves of an item say that is not judged, since it is barred.
+pub(crate) fn note(spec: &RolloutSpec, progress: &mut ItemProgress, tallies: &[Tally]) {
+    for (wave, tally) in spec.waves.iter().zip(tallies) {
+        let total = tally.total();
+        if total.wanted == 0 && tally.failed == 0 {
+            continue;
+        }
+        let known = progress.waves.entry(wave.name.clone()).or_default();
+        if known.passed.is_none() {
+            let since = known.since.filter(|_| known.done == total.done);
+            let Count { wanted, done, skipped, spent: _, since: _ } = total;
+            *known = WaveProgress { wanted, done, skipped, failed: tally.failed, since, ..known.clone() };
+        }
+    }
+}
+
+/// In whole seconds, never earlier: what soaks must not end before its time.
+fn seconds_up(at: Instant) -> Instant {
+    let whole = seconds(at);
+    if whole == at { at } else { after(whole, SignedDuration::from_secs(1)) }
+}
+
+/// In whole seconds, as it is recorded.
+pub(crate) fn seconds(at: Instant) -> Instant {
+    Instant::from_second(at.as_second()).expect("the seconds of an instant are an instant")
+}

@@ -1,0 +1,93 @@
+//! What is enforced where a newer target has yet to come: the last released one (rules O4, O5).
+//!
+//! Only upwards: a machine that is beyond the last released target is left where it is, since its own target is further
+//! still. And only where the version is still on offer there.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use muster_model::{DebianVersion, Item, PackageKey, PackageWish, Target};
+
+use crate::case::Case;
+use crate::evaluate::Evaluation;
+use crate::rollout::{Rollouts, Track, keep};
+use crate::select::Resources;
+use crate::target::{Outcome, is_offered};
+
+/// The targets that take the place of those that wait: the requirement's number, and the version.
+type Places = Vec<(usize, DebianVersion)>;
+
+/// Evaluations with the last released targets in place of those that wait; machines that share one, share it so, too.
+#[derive(Default)]
+pub(crate) struct Lowered<'a> {
+    known: RefCell<BTreeMap<(*const Evaluation<'a>, Places), Rc<Evaluation<'a>>>>,
+}
+
+impl Rollouts {
+    /// The machine's case with its last released targets, where newer ones have yet to come.
+    pub(crate) fn lower<'a>(
+        &self,
+        resources: &Resources<'_>,
+        lowered: &Lowered<'a>,
+        case: &Case<'a>,
+    ) -> Option<Case<'a>> {
+        let all = 0..case.evaluation.judged.len();
+        let places: Places =
+            all.filter_map(|place| Some((place, self.instead(resources, case, place)?))).collect();
+        if places.is_empty() {
+            return None;
+        }
+        let mut known = lowered.known.borrow_mut();
+        let key = (Rc::as_ptr(&case.evaluation), places);
+        let make = || Rc::new(case.evaluation.with(&key.1));
+        let evaluation = match known.get(&key) {
+            Some(known) => known.clone(),
+            None => {
+                let made = make();
+                known.insert(key, made.clone());
+                made
+            }
+        };
+        Some(case.with(evaluation))
+    }
+
+    /// The last released version of a requirement (a number) whose target has yet to come to the machine.
+    pub(crate) fn instead(
+        &self,
+        resources: &Resources<'_>,
+        case: &Case<'_>,
+        place: usize,
+    ) -> Option<DebianVersion> {
+        let requirement = &case.merged.enforced[place];
+        let judged = case.evaluation.judged.get(place)?;
+        let Outcome::Change(Some(target)) = &judged.outcome else { return None };
+        if requirement.wish == PackageWish::Absent {
+            return None;
+        }
+        let mut all =
+            requirement.by.iter().map(|by| self.tracks[*by].last_released(&requirement.key, target));
+        let version = all.next()??;
+        if all.any(|other| other != Some(version)) || judged.installed.as_ref() >= Some(version) {
+            return None;
+        }
+        let package = case.evaluation.inventory?.package(&requirement.key)?;
+        if !is_offered(package, version) {
+            return None;
+        }
+        self.gate(resources, case, requirement, judged)?;
+        Some(version.clone())
+    }
+}
+
+impl Track {
+    /// The newest released version of a package, other than `target`, that is not barred.
+    fn last_released(&self, package: &PackageKey, target: &DebianVersion) -> Option<&DebianVersion> {
+        let released = keep::of_package(&self.items, package).filter_map(|(item, progress)| {
+            let Item { package: _, target: Target::Version(version) } = item else { return None };
+            let stopped = progress.barred.is_some() || self.pauses.contains_key(item);
+            Some((progress.released.filter(|_| !stopped && version != target)?, version))
+        });
+        released.max().map(|(_, version)| version)
+    }
+}
