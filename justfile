@@ -26,6 +26,15 @@ quickstart:
 bench *ARGUMENTS:
     cargo bench -p muster-planner --bench scale -- {{ARGUMENTS}}
 
+# How fast the embedded API is, beside raw SQLite on the same disk: prints a table.
+api-bench:
+    cargo build -p muster-apiserver --examples
+    bash -c 'ulimit -n 8192 && cargo run -p muster-apiserver --example bench'
+
+# The embedded API, killed 200 times under load.
+api-crash:
+    CRASHES=200 cargo test -p muster-apiserver --test crash
+
 # Everything that CI does.
 ci:
     bash .ci/run

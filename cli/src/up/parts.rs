@@ -196,7 +196,7 @@ impl Parts {
 
 async fn open(arguments: &UpArguments, state: &State) -> Result<ApiServer, PartsError> {
     let path = Some(state.file("store.db"));
-    let config = Config { path, audit: arguments.audit.clone(), clock: Clock::system() };
+    let config = Config { path, audit: arguments.audit.clone(), clock: Clock::system(), ..Config::default() };
     let server = ApiServer::open(config).await?;
     let definitions: Result<Vec<_>, _> = muster_crds::all_crds().iter().map(serde_json::to_value).collect();
     server.apply_crds(&definitions?).await?;

@@ -1,6 +1,10 @@
 //! Who may do what: a small fixed table of roles by group. Not here: roles as objects (RBAC); whoever needs those
 //! runs Muster on a cluster.
 
+use http::HeaderMap;
+
+use crate::status::Fault;
+
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
@@ -46,8 +50,20 @@ struct Rule {
 
 const READ: &[&str] = &["get", "list", "watch"];
 const ALL: &[&str] = &["*"];
-/// The API group of Muster's own kinds: the only thing that this server knows about them.
+const WRITE: &[&str] = &["create", "delete", "deletecollection", "patch", "update"];
+/// The API group of Muster's own kinds. This group, and the names below, are all that this server knows about them.
 const OWN: &[&str] = &["muster.dev"];
+/// What people write by hand or from Git; not what says that somebody approved, nor what controllers write.
+const EDITED: &[&str] = &[
+    "disruptionbudgets",
+    "enrollmenttokens",
+    "fleetmachines",
+    "fleetpolicies",
+    "gitsources",
+    "kernelbaselines",
+    "maintenancewindows",
+    "packagebaselines",
+];
 
 /// Group of people or components → rules.
 const ROLES: &[(&str, &[Rule])] = &[
@@ -81,6 +97,37 @@ const ROLES: &[(&str, &[Rule])] = &[
             Rule { groups: &[""], resources: &["configmaps"], verbs: ALL },
             Rule { groups: &[""], resources: &["namespaces"], verbs: READ },
             Rule { groups: &[""], resources: &["secrets"], verbs: &["get"] },
+        ],
+    ),
+    (
+        "muster:editor",
+        &[
+            Rule { groups: OWN, resources: ALL, verbs: READ },
+            Rule { groups: OWN, resources: EDITED, verbs: WRITE },
+            // To cancel one.
+            Rule { groups: OWN, resources: &["activities"], verbs: &["patch", "update"] },
+            Rule { groups: &[""], resources: &["configmaps", "secrets"], verbs: READ },
+            Rule { groups: &[""], resources: &["configmaps", "secrets"], verbs: WRITE },
+            Rule { groups: &["", "events.k8s.io"], resources: &["events", "namespaces"], verbs: READ },
+            Rule { groups: &["coordination.k8s.io"], resources: &["leases"], verbs: READ },
+            Rule {
+                groups: &["apiextensions.k8s.io"],
+                resources: &["customresourcedefinitions"],
+                verbs: READ,
+            },
+        ],
+    ),
+    (
+        "muster:approver",
+        &[
+            Rule { groups: OWN, resources: ALL, verbs: READ },
+            Rule { groups: OWN, resources: &["rolloutapprovals", "windowoverrides"], verbs: &["create"] },
+            Rule { groups: &["", "events.k8s.io"], resources: &["events", "namespaces"], verbs: READ },
+            Rule {
+                groups: &["apiextensions.k8s.io"],
+                resources: &["customresourcedefinitions"],
+                verbs: READ,
+            },
         ],
     ),
     (
@@ -155,16 +202,87 @@ pub(crate) fn permits_path(identity: &Identity, verb: &str, path: &str) -> bool 
     all || reads && (OPEN_PATHS.iter().any(below) || known && (path == "/" || DISCOVERY.iter().any(below)))
 }
 
-/// Rules for a SelfSubjectRulesReview.
+/// The status of a SelfSubjectRulesReview.
 pub(crate) fn rules_of(identity: &Identity) -> serde_json::Value {
-    rules(identity)
-        .map(|rule| serde_json::json!({"apiGroups": rule.groups, "resources": rule.resources, "verbs": rule.verbs}))
-        .collect()
+    use serde_json::{Value, json};
+    let resources: Value = rules(identity)
+        .map(|rule| json!({"apiGroups": rule.groups, "resources": rule.resources, "verbs": rule.verbs}))
+        .collect();
+    let all = rules(identity).any(|rule| rule.groups == ALL);
+    let paths = if all {
+        json!([{"nonResourceURLs": ["*"], "verbs": ["*"]}])
+    } else {
+        let below = |path: &&str| [(*path).to_owned(), format!("{path}/*")];
+        let discovery: Vec<String> = DISCOVERY.iter().flat_map(below).collect();
+        json!([
+            {"nonResourceURLs": discovery, "verbs": ["get"]},
+            {"nonResourceURLs": OPEN_PATHS, "verbs": ["get"]},
+        ])
+    };
+    json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false})
+}
+
+/// Whom a request acts as, if not as itself.
+///
+/// Certificates alone say who somebody is: a bearer token is nobody's, so whoever has only that is told 401.
+/// Impersonation (`kubectl --as`) is for those who may do everything anyway; it lets them ask what others may do.
+pub(crate) fn identify(headers: &HeaderMap, identity: &Identity) -> Result<Option<Identity>, Fault> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let anonymous = identity.groups.iter().any(|group| group == "system:unauthenticated");
+    let bearer = text("authorization")
+        .split_once(' ')
+        .is_some_and(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty());
+    if anonymous && bearer {
+        return Err(Fault::unauthorized());
+    }
+    let user = text("impersonate-user");
+    let mut groups: Vec<String> = headers
+        .get_all("impersonate-group")
+        .iter()
+        .filter_map(|value| value.to_str().ok().map(str::to_owned))
+        .collect();
+    if user.is_empty() {
+        return if groups.is_empty() {
+            Ok(None)
+        } else {
+            Err(Fault::bad_request("impersonating groups needs a user: name one with Impersonate-User"))
+        };
+    }
+    let wanted = [("users", user)].into_iter().chain(groups.iter().map(|group| ("groups", &**group)));
+    for (resource, name) in wanted {
+        if !permits(identity, &Action { verb: "impersonate", group: "", resource }) {
+            let of = ("", resource, "", name);
+            return Err(Fault::denied(&identity.user, "impersonate", resource, of));
+        }
+    }
+    if user != "system:anonymous" && !groups.iter().any(|group| group == "system:authenticated") {
+        groups.push("system:authenticated".to_owned());
+    }
+    Ok(Some(Identity { user: user.to_owned(), groups }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_who_may_do_everything_acts_as_somebody_else() {
+        let headers = |pairs: &[(&'static str, &str)]| -> HeaderMap {
+            let value = |text: &str| http::HeaderValue::from_str(text).unwrap();
+            pairs.iter().map(|(key, text)| (http::HeaderName::from_static(key), value(text))).collect()
+        };
+        let ask = |who: &Identity, pairs: &[(&'static str, &str)]| {
+            identify(&headers(pairs), who).map_err(|fault| fault.code)
+        };
+        let admin = Identity::admin("root");
+        let bob = [("impersonate-user", "bob"), ("impersonate-group", "muster:viewer")];
+        assert_eq!(ask(&admin, &bob), Ok(Some(Identity::new("bob", &["muster:viewer"]))));
+        assert_eq!(ask(&Identity::new("eve", &["muster:editor"]), &bob), Err(403));
+        assert_eq!(ask(&admin, &bob[1..]), Err(400));
+        assert_eq!(ask(&admin, &[("authorization", "Bearer x")]), Ok(None));
+        assert_eq!(ask(&Identity::anonymous(), &[("authorization", "bearer x")]), Err(401));
+        assert_eq!(ask(&Identity::anonymous(), &[("authorization", "Basic eDp5")]), Ok(None));
+    }
 
     #[test]
     fn roles_permit_what_their_holders_need_and_no_more() {
@@ -179,6 +297,15 @@ mod tests {
         assert!(ask("muster:viewer", "watch", "muster.dev", "fleetmachines"));
         assert!(!ask("muster:viewer", "get", "", "secrets"));
         assert!(!ask("nobody", "get", "muster.dev", "fleetmachines"));
+        assert!(ask("muster:editor", "create", "muster.dev", "packagebaselines"));
+        assert!(ask("muster:editor", "patch", "muster.dev", "activities"));
+        assert!(!ask("muster:editor", "delete", "muster.dev", "activities"));
+        assert!(!ask("muster:editor", "patch", "muster.dev", "fleetmachines/status"));
+        assert!(!ask("muster:editor", "create", "muster.dev", "rolloutapprovals"));
+        assert!(ask("muster:approver", "create", "muster.dev", "rolloutapprovals"));
+        assert!(ask("muster:approver", "create", "muster.dev", "windowoverrides"));
+        assert!(!ask("muster:approver", "delete", "muster.dev", "windowoverrides"));
+        assert!(!ask("muster:approver", "create", "muster.dev", "packagebaselines"));
         assert!(permits_path(&Identity::anonymous(), "get", "/readyz"));
         assert!(!permits_path(&Identity::anonymous(), "get", "/apis"));
         assert!(!permits_path(&Identity::new("x", &[]), "get", "/metrics"));

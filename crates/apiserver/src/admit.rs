@@ -1,19 +1,21 @@
 //! What happens to an object between the request and the store: names, defaults, pruning, validation, generation.
 //! Values here are in the version of the request; [`to_stored`] turns them around at the end.
 
+use http::Method;
 use jiff::Timestamp;
 use muster_schema::Cause;
 use rand::Rng as _;
 use serde_json::{Value, json};
 
 use crate::managed;
+use crate::media;
 use crate::names;
 use crate::object::items;
 use crate::query::{Unknown, WriteOptions};
 use crate::registry::{Nature, Resource};
 use crate::server::Ask;
 use crate::status::{Fault, cause};
-use crate::{builtin, definition, events};
+use crate::{builtin, definition, events, typed};
 
 /// Bytes of all annotations together, as in Kubernetes.
 const ANNOTATIONS: usize = 256 << 10;
@@ -27,7 +29,7 @@ pub(crate) fn check_kind(ask: &Ask<'_>, object: &Value) -> Result<(), Fault> {
         (object["kind"].as_str().unwrap_or_default(), object["apiVersion"].as_str().unwrap_or_default());
     let wanted = &ask.resource.kind;
     if !object.is_object() || kind.is_empty() {
-        let mut text = object.to_string();
+        let mut text = String::from_utf8_lossy(&ask.body).into_owned();
         let short: String = text.chars().take(30).collect();
         text.truncate(text.char_indices().nth(1000).map_or(text.len(), |(index, _)| index));
         return Err(Fault::bad_request(format!(
@@ -122,7 +124,10 @@ pub(crate) fn update(ask: &Ask<'_>, live: &Value, object: &mut Value) -> Result<
     let given = object["metadata"]["uid"].as_str().unwrap_or_default();
     let own = live["metadata"]["uid"].as_str().unwrap_or_default();
     if !given.is_empty() && given != own {
-        let why = format!("Precondition failed: UID in precondition: {given}, UID in object meta: {own}");
+        let place = format!("/registry/{}/{}", ask.resource.shelf.trim_start_matches('/'), ask.key());
+        let why = format!(
+            "StorageError: invalid object, Code: 4, Key: {place}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {given}, UID in object meta: {own}"
+        );
         return Err(Fault::conflict(&ask.resource, name, &why));
     }
     for field in KEPT {
@@ -165,20 +170,28 @@ pub(crate) fn finish(
 ) -> Result<Vec<String>, Fault> {
     let version = ask.version();
     let mut warnings = Vec::new();
+    typed::check_times(ask.resource.nature, object).map_err(|why| not_handled(ask, &why))?;
+    let whole = (options.unknown == Unknown::Refuse && ask.parts.method == Method::PATCH && !applied)
+        .then(|| object.to_string());
     if let Some(schema) = &version.schema {
         let mut unknown = schema.prune(object);
         unknown.extend(unknown_metadata(&object["metadata"]));
-        if !unknown.is_empty() {
-            let texts: Vec<String> = unknown.iter().map(|path| format!("unknown field \"{path}\"")).collect();
+        let given =
+            matches!(ask.parts.method, Method::POST | Method::PUT) && options.unknown != Unknown::Ignore;
+        let mut texts = if given { media::duplicates(&ask.body) } else { vec![] };
+        texts.extend(unknown.iter().map(|path| format!("unknown field \"{path}\"")));
+        if !texts.is_empty() {
             match options.unknown {
                 Unknown::Refuse => {
-                    return Err(Fault::bad_request(format!(
-                        "{} in version \"{}\" cannot be handled as a {}: strict decoding error: {}",
-                        ask.resource.kind,
-                        version.name,
-                        ask.resource.kind,
-                        texts.join(", ")
-                    )));
+                    let why = format!("strict decoding error: {}", texts.join(", "));
+                    let Some(whole) = whole else { return Err(not_handled(ask, &why)) };
+                    let message = format!("Invalid value: {}: {why}", json!(whole));
+                    return Err(Fault::invalid(
+                        "",
+                        "",
+                        "",
+                        vec![cause("FieldValueInvalid", "patch", message)],
+                    ));
                 }
                 Unknown::Warn => warnings.extend(texts),
                 Unknown::Ignore => {}
@@ -193,8 +206,9 @@ pub(crate) fn finish(
         let owned = std::mem::take(object);
         *object = managed::update(&writer, live, owned);
     }
+    typed::settle(ask.resource.nature, object);
     if ask.resource.nature == Nature::Definition && ask.target.subresource.is_empty() {
-        definition::set_status(object, &ask.inner.registry, &seconds(ask.inner.clock.now()));
+        definition::begin_status(object);
     }
     if let Some(live) = live
         && has_generation(&ask.resource)
@@ -210,6 +224,11 @@ pub(crate) fn finish(
         }
     }
     Ok(warnings)
+}
+
+fn not_handled(ask: &Ask<'_>, why: &str) -> Fault {
+    let (kind, version) = (&ask.resource.kind, &ask.target.version);
+    Fault::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {why}"))
 }
 
 /// Who writes in this request.
@@ -233,6 +252,9 @@ fn validate(ask: &Ask<'_>, live: Option<&Value>, object: &Value) -> Result<(), F
     let mut stored = object.clone();
     events::absorb(&ask.resource, &mut stored);
     causes.extend(builtin::validate(ask.resource.nature, &stored, live));
+    if events::is_new(&ask.resource) && live.is_none() {
+        causes.extend(events::validate_new(&stored));
+    }
     if causes.is_empty() {
         return Ok(());
     }
@@ -274,16 +296,29 @@ fn metadata_causes(resource: &Resource, live: Option<&Value>, object: &Value) ->
             invalid("metadata.finalizers", finalizer, &why);
         }
     }
-    for (index, owner) in items(&meta["ownerReferences"]).enumerate() {
-        for field in ["apiVersion", "kind", "name", "uid"] {
+    for owner in items(&meta["ownerReferences"]) {
+        for (field, why) in [
+            ("apiVersion", "version must not be empty"),
+            ("kind", "must not be empty"),
+            ("name", "must not be empty"),
+            ("uid", "must not be empty"),
+        ] {
             if owner[field].as_str().is_none_or(str::is_empty) {
-                invalid(&format!("metadata.ownerReferences[{index}].{field}"), "", "must not be empty");
+                invalid(&format!("metadata.ownerReferences.{field}"), "", why);
             }
         }
     }
-    let controllers = items(&meta["ownerReferences"]).filter(|owner| owner["controller"] == true).count();
-    if controllers > 1 {
-        invalid("metadata.ownerReferences", "", "Only one reference can have Controller set to true");
+    let controllers: Vec<String> = items(&meta["ownerReferences"])
+        .filter(|owner| owner["controller"] == true)
+        .map(|owner| ["kind", "name"].map(|part| owner[part].as_str().unwrap_or_default()).join("/"))
+        .collect();
+    if let [.., before, last] = controllers.as_slice() {
+        let why = format!(
+            "Only one reference can have Controller set to true. Found \"true\" in references for {before} and {last}"
+        );
+        let shown: Vec<String> = items(&meta["ownerReferences"]).map(shown_owner).collect();
+        let message = format!("Invalid value: [{}]: {why}", shown.join(","));
+        causes.push(cause("FieldValueInvalid", "metadata.ownerReferences", message));
     }
     if total > ANNOTATIONS {
         let message = format!("Too long: may not be more than {ANNOTATIONS} bytes");
@@ -302,6 +337,14 @@ fn metadata_causes(resource: &Resource, live: Option<&Value>, object: &Value) ->
         }
     }
     causes
+}
+
+/// An owner reference as the real server prints it, member by member.
+fn shown_owner(owner: &Value) -> String {
+    let members = ["apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion"];
+    let shown = members.iter().filter(|member| !owner[**member].is_null());
+    let shown: Vec<String> = shown.map(|member| format!("\"{member}\":{}", owner[*member])).collect();
+    format!("{{{}}}", shown.join(","))
 }
 
 fn unknown_metadata(meta: &Value) -> Vec<String> {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, Response};
@@ -21,7 +22,7 @@ use crate::reply::{Body, Reply};
 use crate::server::Inner;
 use crate::status::Fault;
 use crate::store::{OpenError, Store};
-use crate::{builtin, collector, media};
+use crate::{backup, builtin, collector, definition, media};
 
 /// The server's clock; tests bring their own.
 #[derive(Clone)]
@@ -59,11 +60,13 @@ pub struct Config {
     pub audit: Option<PathBuf>,
     /// For timestamps of objects, ages and the audit file.
     pub clock: Clock,
+    /// How long a request's body may take. It is a few KiB; whoever takes longer gives its place to others.
+    pub body_time: Duration,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { path: None, audit: None, clock: Clock::system() }
+        Self { path: None, audit: None, clock: Clock::system(), body_time: Duration::from_secs(60) }
     }
 }
 
@@ -80,16 +83,18 @@ impl ApiServer {
     ///
     /// When a file cannot be opened or read.
     pub async fn open(config: Config) -> Result<Self, OpenError> {
-        let Config { path, audit, clock } = config;
+        let Config { path, audit, clock, body_time } = config;
         let audit = Audit::open(audit.as_deref())?;
         let (store, notices) = Store::open(path.as_deref())?;
         let registry = Arc::new(Registry::new(builtin::resources()));
         let inner = Arc::new(Inner {
             store,
+            path,
             registry,
             audit,
             metrics: Metrics::new(),
             clock,
+            body_time,
             stop: CancellationToken::new(),
         });
         inner.load_definitions()?;
@@ -103,6 +108,14 @@ impl ApiServer {
                         &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}),
                     )
                     .await?;
+            }
+        }
+        // A crash may have come between a definition and its judgement.
+        if let Some(definitions) = server.inner.registry.by_shelf(DEFINITIONS) {
+            for key in server.inner.store.keys(DEFINITIONS) {
+                definition::establish(&server.inner, &definitions, &key).await.map_err(|refusal| {
+                    OpenError::Definition { name: key.to_string(), message: format!("{refusal:?}") }
+                })?;
             }
         }
         tokio::spawn(collector::run(Arc::downgrade(&server.inner), notices, server.inner.stop.clone()));
@@ -162,6 +175,18 @@ impl ApiServer {
         self.inner.metrics.text(&self.inner.store.counts())
     }
 
+    /// Writes a copy of the store, as of one moment, to a new file beside it, while the server goes on: a backup that
+    /// a server can be opened with. (`kubectl get --raw /backup > api.db` is the same from outside.)
+    ///
+    /// # Errors
+    ///
+    /// When the file exists, or cannot be written; then there is none.
+    pub async fn backup(&self, path: PathBuf) -> Result<(), OpenError> {
+        let inner = self.inner.clone();
+        let copy = tokio::task::spawn_blocking(move || backup::write(&inner, &path));
+        copy.await.unwrap_or_else(|_| Err(OpenError::Backup { why: "the copy was interrupted".to_owned() }))
+    }
+
     /// The newest resourceVersion.
     pub fn resource_version(&self) -> u64 {
         self.inner.store.version()
@@ -186,7 +211,10 @@ impl ApiServer {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let (parts, body) = request.into_parts();
-        let body = media::collect(body).await;
+        let body = match tokio::time::timeout(self.inner.body_time, media::collect(body)).await {
+            Ok(body) => body,
+            Err(_) => Err(Fault::timeout("the request's body did not arrive in time")),
+        };
         let inner = self.inner.clone();
         if matches!(parts.method, Method::GET | Method::HEAD) {
             return inner.answer(parts, body, identity).await;

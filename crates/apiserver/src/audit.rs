@@ -22,6 +22,8 @@ pub(crate) struct Record {
     pub verb: String,
     pub uri: String,
     pub identity: Identity,
+    /// Whom they impersonate, if anybody.
+    pub acting: Option<Identity>,
     pub user_agent: String,
     pub target: Option<Target>,
     pub received: Timestamp,
@@ -95,7 +97,7 @@ pub(crate) fn micro(time: Timestamp) -> String {
 }
 
 fn line(record: &Record, code: u16, name: &str, now: Timestamp) -> Vec<u8> {
-    let Record { id, verb, uri, identity, user_agent, target, received } = record;
+    let Record { id, verb, uri, identity, acting, user_agent, target, received } = record;
     let mut event = json!({
         "kind": "Event", "apiVersion": "audit.k8s.io/v1", "level": "Metadata", "auditID": id,
         "stage": "ResponseComplete", "requestURI": uri, "verb": verb,
@@ -104,6 +106,9 @@ fn line(record: &Record, code: u16, name: &str, now: Timestamp) -> Vec<u8> {
         "responseStatus": {"metadata": {}, "code": code},
         "requestReceivedTimestamp": micro(*received), "stageTimestamp": micro(now),
     });
+    if let Some(acting) = acting {
+        event["impersonatedUser"] = json!({"username": acting.user, "groups": acting.groups});
+    }
     if let Some(target) = target {
         let Target { group, version, resource, namespace, name: asked, subresource, watch: _ } = target;
         let mut reference = json!({"resource": resource, "apiVersion": version});

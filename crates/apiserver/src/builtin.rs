@@ -209,11 +209,15 @@ fn event_columns() -> Vec<Column> {
         column("Type", "string", ".type", "Normal or Warning."),
         column("Reason", "string", ".reason", "What happened, for machines."),
         column("Object", "string", ".involvedObject", "The object that this event is about."),
+        wide(column("Subobject", "string", ".involvedObject.fieldPath", "The part that it is about.")),
         wide(column("Source", "string", ".source.component", "Who reports.")),
         column("Message", "string", ".message", "What happened, for people."),
         wide(column("First Seen", "date", ".firstTimestamp", "When it was first seen.")),
         wide(column("Count", "string", ".count", "The number of times this event has occurred.")),
-        wide(column("Name", "string", ".metadata.name", "Name of the event.")),
+        Column {
+            format: "name".to_owned(),
+            ..wide(column("Name", "string", ".metadata.name", "Name of the event."))
+        },
     ]
 }
 
@@ -248,7 +252,7 @@ fn definition_schema() -> Value {
                     "acceptedNames": any("The names in force."),
                     "storedVersions": {"type": "array", "items": {"type": "string"}, "description": "Versions that were ever stored."},
                     "conditions": {
-                        "type": "array", "description": "Established, NamesAccepted.",
+                        "type": "array", "description": "Established, NamesAccepted.", "nullable": true,
                         "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"],
                         "items": {"type": "object", "required": ["type"], "properties": {"type": {"type": "string"}}, "x-kubernetes-preserve-unknown-fields": true},
                     },
@@ -400,13 +404,6 @@ pub(crate) fn default(nature: Nature, object: &mut Value) {
         Nature::Namespace => {
             let name = object["metadata"]["name"].clone();
             object["metadata"]["labels"]["kubernetes.io/metadata.name"] = name;
-            if object["spec"]["finalizers"].is_null() && !object["metadata"]["deletionTimestamp"].is_string()
-            {
-                object["spec"]["finalizers"] = json!(["kubernetes"]);
-            }
-            if object["status"]["phase"].is_null() {
-                object["status"]["phase"] = "Active".into();
-            }
         }
         Nature::Secret => {
             if let Some(texts) = object.as_object_mut().and_then(|object| object.remove("stringData"))

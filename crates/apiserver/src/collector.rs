@@ -269,7 +269,16 @@ async fn sweep_definition(inner: &Inner, name: &str) -> Result<(), Refusal> {
     };
     let Some(definitions) = inner.registry.by_shelf(DEFINITIONS) else { return Ok(()) };
     if left > 0 {
-        return Ok(());
+        let now = crate::admit::seconds(inner.clock.now());
+        return inner
+            .edit(&definitions, name, |value| {
+                let before = value.clone();
+                let message = "CustomResource deletion is in progress";
+                let reason = "InstanceDeletionInProgress";
+                definition::set_condition(value, "Terminating", "True", reason, message, &now);
+                *value != before
+            })
+            .await;
     }
     let uid = stored.meta.uid.clone();
     inner.edit(&definitions, name, |value| drop_finalizer(value, &uid, definition::CLEANUP)).await

@@ -7,10 +7,13 @@ use std::sync::Arc;
 use muster_schema::{Cause, CompiledSchema};
 use serde_json::{Value, json};
 
+use crate::managed;
 use crate::names;
 use crate::object::items;
 use crate::registry::{Column, Nature, Registry, Resource, Version, selectable_fields, shelf_name};
+use crate::server::Inner;
 use crate::status::cause;
+use crate::store::Refusal;
 
 /// The finalizer that keeps a definition until its objects are gone.
 pub(crate) const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
@@ -94,14 +97,31 @@ pub(crate) fn compile(definition: &Value) -> Result<Resource, Vec<Cause>> {
             )),
         }
     }
+    let declared: Vec<String> = versions.iter().map(|version: &Version| version.name.clone()).collect();
+    for (index, name) in texts(&definition["status"]["storedVersions"]).iter().enumerate() {
+        if !declared.contains(name) && causes.is_empty() {
+            let message = format!(
+                "Invalid value: \"{name}\": missing from spec.versions; {name} was previously a storage version, and must remain in spec.versions until a storage migration ensures no data remains persisted in {name} and removes {name} from status.storedVersions"
+            );
+            causes.push(cause("FieldValueInvalid", format!("status.storedVersions[{index}]"), message));
+        }
+    }
     if !causes.is_empty() {
         return Err(causes);
     }
     let names = &spec["names"];
     versions.sort_by_key(|version: &Version| rank(&version.name));
+    let kind = text(&names["kind"]);
+    let better = versions.iter().find(|version| version.served && version.deprecated.is_none());
+    let instead = better.map(|better| format!("; use {group}/{} {kind}", better.name)).unwrap_or_default();
+    for version in &mut versions {
+        if let Some(warning) = version.deprecated.as_mut().filter(|warning| warning.is_empty()) {
+            *warning = format!("{group}/{} {kind} is deprecated{instead}", version.name);
+        }
+    }
     Ok(Resource {
         singular: text(&names["singular"]),
-        kind: text(&names["kind"]),
+        kind,
         list_kind: text(&names["listKind"]),
         namespaced: scope == "Namespaced",
         short_names: texts(&names["shortNames"]),
@@ -187,39 +207,11 @@ fn rank(name: &str) -> (u8, std::cmp::Reverse<u64>, std::cmp::Reverse<u64>, Stri
     }
 }
 
-/// Writes the status that says whether the definition is in force, keeping the times of what did not change.
-pub(crate) fn set_status(definition: &mut Value, registry: &Registry, now: &str) {
-    let names = definition["spec"]["names"].clone();
-    let group = text(&definition["spec"]["group"]);
-    let rival = registry.snapshot().values().find_map(|other| {
-        let other_name = format!("{}.{}", other.plural, other.group);
-        let clash = other.group == group
-            && other_name != text(&definition["metadata"]["name"])
-            && (other.kind == text(&names["kind"]) || other.singular == text(&names["singular"]));
-        clash.then_some(other_name)
-    });
-    let (accepted, reason, message) = match &rival {
-        None => ("True", "NoConflicts", "no conflicts found".to_owned()),
-        Some(rival) => {
-            ("False", "KindConflict", format!("its kind or singular name is already in use by {rival}"))
-        }
-    };
-    let established = match accepted {
-        "True" => ("InitialNamesAccepted", "the initial names have been accepted"),
-        _ => ("NotAccepted", "not all names are accepted"),
-    };
-    let old = definition["status"]["conditions"].clone();
-    let condition = |kind: &str, reason: &str, message: &str| {
-        let since = items(&old)
-            .find(|one| one["type"] == kind && one["status"] == accepted)
-            .and_then(|one| one["lastTransitionTime"].as_str())
-            .unwrap_or(now);
-        json!({"type": kind, "status": accepted, "reason": reason, "message": message, "lastTransitionTime": since})
-    };
-    let conditions = json!([
-        condition("NamesAccepted", reason, &message),
-        condition("Established", established.0, established.1)
-    ]);
+/// The status of a definition that nobody has judged yet; what was judged before stays.
+pub(crate) fn begin_status(definition: &mut Value) {
+    if !definition["status"].is_object() {
+        definition["status"] = json!({"acceptedNames": {"kind": "", "plural": ""}, "conditions": null});
+    }
     let mut stored = texts(&definition["status"]["storedVersions"]);
     for version in items(&definition["spec"]["versions"]).filter(|version| version["storage"] == true) {
         let name = text(&version["name"]);
@@ -227,11 +219,106 @@ pub(crate) fn set_status(definition: &mut Value, registry: &Registry, now: &str)
             stored.push(name);
         }
     }
-    definition["status"] = json!({
-        "acceptedNames": if rival.is_none() { names } else { json!({"kind": "", "plural": ""}) },
-        "conditions": conditions,
-        "storedVersions": stored,
+    definition["status"]["storedVersions"] = stored.into();
+}
+
+/// Judges the names of a stored definition: from then on it is served, or says why not.
+pub(crate) async fn establish(inner: &Inner, resource: &Resource, key: &str) -> Result<(), Refusal> {
+    loop {
+        let Some(live) = inner.store.get(&resource.shelf, key) else { return Ok(()) };
+        let before = live.value();
+        let mut value = before.clone();
+        let now = inner.clock.now();
+        judge(&mut value, &inner.registry, &crate::admit::seconds(now));
+        if value == before {
+            return Ok(());
+        }
+        let version = &resource.storage;
+        let writer = managed::Writer {
+            resource,
+            schema: resource.version(version).and_then(|version| version.schema.clone()),
+            has_status: true,
+            manager: "kube-apiserver",
+            api_version: resource.api_version(version),
+            subresource: "status",
+            now,
+        };
+        let value = managed::update(&writer, Some(&before), value);
+        let compiled = compile(&value).ok().map(Arc::new);
+        match inner.propose(resource, key, Some(&live), value, false, compiled).await {
+            Err(Refusal::Stale) => {}
+            Ok(_) => return Ok(()),
+            Err(refusal) => return Err(refusal),
+        }
+    }
+}
+
+/// Writes into the status which names are accepted and whether the definition is in force, keeping the times of what
+/// did not change.
+fn judge(definition: &mut Value, registry: &Registry, now: &str) {
+    let wanted = &definition["spec"]["names"];
+    let (group, own) = (text(&definition["spec"]["group"]), text(&definition["metadata"]["name"]));
+    let mut accepted = wanted.clone();
+    let mut conflict = None;
+    let others = registry.snapshot();
+    let others = || {
+        others
+            .values()
+            .filter(|other| other.group == group && format!("{}.{}", other.plural, other.group) != own)
+    };
+    // The last conflict is the one that is told.
+    for (field, reason) in
+        [("singular", "SingularConflict"), ("kind", "KindConflict"), ("listKind", "ListKindConflict")]
+    {
+        let name = text(&wanted[field]);
+        let taken = others().any(|other| match field {
+            "singular" => other.singular == name,
+            _ => other.kind == name || other.list_kind == name,
+        });
+        if taken {
+            conflict = Some((reason, format!("\"{name}\" is already in use")));
+            crate::admit::remove(&mut accepted, field);
+        }
+    }
+    if accepted["kind"].is_null() {
+        accepted["kind"] = "".into();
+    }
+    let (status, reason, message) = match conflict {
+        None => ("True", "NoConflicts", "no conflicts found".to_owned()),
+        Some((reason, message)) => ("False", reason, message),
+    };
+    let established = match status {
+        "True" => ("InitialNamesAccepted", "the initial names have been accepted"),
+        _ => ("NotAccepted", "not all names are accepted"),
+    };
+    set_condition(definition, "NamesAccepted", status, reason, &message, now);
+    set_condition(definition, "Established", status, established.0, established.1, now);
+    definition["status"]["acceptedNames"] = accepted;
+}
+
+/// Sets one condition; its time moves only with its status.
+pub(crate) fn set_condition(
+    definition: &mut Value,
+    kind: &str,
+    status: &str,
+    reason: &str,
+    message: &str,
+    now: &str,
+) {
+    if !definition["status"]["conditions"].is_array() {
+        definition["status"]["conditions"] = json!([]);
+    }
+    let Some(conditions) = definition["status"]["conditions"].as_array_mut() else { return };
+    let at = conditions.iter().position(|one| one["type"] == kind);
+    let since = at.map(|at| &conditions[at]).filter(|old| old["status"] == status);
+    let since = since.and_then(|old| old["lastTransitionTime"].as_str()).unwrap_or(now).to_owned();
+    let condition = json!({
+        "type": kind, "status": status, "reason": reason, "message": message, "lastTransitionTime": since,
     });
+    match at {
+        Some(at) => conditions[at] = condition,
+        None => conditions.push(condition),
+    }
 }
 
 /// Is the definition in force?

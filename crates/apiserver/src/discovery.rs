@@ -21,6 +21,8 @@ pub(crate) fn version() -> Value {
         "major": major, "minor": minor, "gitVersion": format!("v{major}.{minor}.0+muster-{}", env!("CARGO_PKG_VERSION")),
         "gitCommit": "", "gitTreeState": "", "buildDate": "", "goVersion": "", "compiler": "rustc",
         "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
+        "emulationMajor": major, "emulationMinor": minor,
+        "minCompatibilityMajor": major, "minCompatibilityMinor": minor,
     })
 }
 
@@ -141,6 +143,9 @@ fn resource_list(group: &str, version: &str, resources: &[Arc<Resource>]) -> Val
         if !resource.categories.is_empty() {
             entry["categories"] = resource.categories.clone().into();
         }
+        if let Some(hash) = resource.storage_hash() {
+            entry["storageVersionHash"] = hash.into();
+        }
         list.push(entry);
         let mut sub = |name: &str, verbs: Value| {
             list.push(json!({
@@ -213,8 +218,7 @@ fn aggregated_resource(resource: &Resource, version: &str) -> Value {
     entry
 }
 
-/// A short hash of a document, for caches.
+/// The hash of a document, for caches.
 pub(crate) fn hash(bytes: &[u8]) -> String {
-    let digest = sha2::Sha256::digest(bytes);
-    digest.iter().take(16).map(|byte| format!("{byte:02X}")).collect()
+    sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02X}")).collect()
 }

@@ -34,16 +34,33 @@ pub(crate) fn present(resource: &Resource, object: &mut Value) {
     for (core, new) in NAMES {
         rename(object, core, new);
     }
+    for optional in ["reportingController", "reportingInstance"] {
+        if object[optional] == "" {
+            crate::admit::remove(object, optional);
+        }
+    }
     object["apiVersion"] = "events.k8s.io/v1".into();
 }
 
-/// An object of the resource as it is stored.
+/// An object of the resource as it is stored: a core event, with the members that the real server always shows.
 pub(crate) fn absorb(resource: &Resource, object: &mut Value) {
     if is_new(resource) {
         for (core, new) in NAMES {
             rename(object, new, core);
         }
         object["apiVersion"] = "v1".into();
+    }
+    if let (Nature::Event, Some(members)) = (resource.nature, object.as_object_mut()) {
+        for (name, empty) in [
+            ("eventTime", Value::Null),
+            ("firstTimestamp", Value::Null),
+            ("lastTimestamp", Value::Null),
+            ("reportingComponent", "".into()),
+            ("reportingInstance", "".into()),
+            ("source", json!({})),
+        ] {
+            members.entry(name).or_insert(empty);
+        }
     }
 }
 
@@ -73,6 +90,20 @@ pub(crate) fn stored_path(resource: &Resource, path: &str) -> String {
         }
         _ => path.to_owned(),
     }
+}
+
+/// What a new event of the new group must have besides.
+pub(crate) fn validate_new(object: &Value) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    if object["eventTime"].is_null() {
+        causes.push(cause("FieldValueRequired", "eventTime", "Required value"));
+    }
+    let kind = object["type"].as_str().unwrap_or_default();
+    if !matches!(kind, "Normal" | "Warning") {
+        let message = format!("Invalid value: \"\": has invalid value: {kind}");
+        causes.push(cause("FieldValueInvalid", "type", message));
+    }
+    causes
 }
 
 /// Checks a stored event.

@@ -11,6 +11,7 @@ mod access;
 mod admit;
 mod api;
 mod audit;
+mod backup;
 mod builtin;
 mod collector;
 mod definition;
@@ -38,6 +39,7 @@ mod status;
 mod store;
 mod table;
 mod tls;
+mod typed;
 mod watch;
 mod write;
 

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::merge::{self, FieldRules, Manager, MergeError};
 use crate::registry::Resource;
 use crate::status::{Fault, cause};
+use crate::typed;
 
 /// Who writes, and how the object's fields are to be read.
 pub(crate) struct Writer<'a> {
@@ -24,7 +25,8 @@ pub(crate) struct Writer<'a> {
 
 impl Writer<'_> {
     fn rules(&self) -> FieldRules {
-        FieldRules { schema: self.schema.clone(), has_status: self.has_status }
+        let skeleton = typed::skeleton(self.resource.nature);
+        FieldRules { schema: self.schema.clone(), has_status: self.has_status, skeleton }
     }
 
     fn manager(&self) -> Manager<'_> {
@@ -59,6 +61,8 @@ pub(crate) fn apply(
             "metadata.uid",
             format!("Invalid value: {}: field is immutable", meta["uid"]),
         )];
+        // Twice, as the real server says it.
+        let causes = [causes.clone(), causes].concat();
         return Err(Fault::invalid(&writer.resource.group, &writer.resource.kind, name, causes));
     }
     merge::apply(&writer.rules(), live, config, &writer.manager(), force).map_err(|error| match error {

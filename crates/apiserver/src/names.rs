@@ -31,7 +31,7 @@ pub(crate) fn dns_label(text: &str) -> Option<String> {
         return Some("must not contain dots".to_owned());
     }
     if text.len() > 63 {
-        return too_long(63);
+        return Some("must be no more than 63 characters".to_owned());
     }
     (!framed(text, |byte| is_lower(byte) || byte == b'-', is_lower)).then(|| LABEL.to_owned())
 }

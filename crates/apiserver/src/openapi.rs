@@ -24,14 +24,34 @@ pub(crate) fn answer(registry: &Registry, path: &str) -> Result<Reply, Fault> {
             let url = format!("/openapi/v3/{path}?hash={hash}");
             paths.insert(path, json!({"serverRelativeURL": url}));
         }
-        return Ok(Reply::json(200, &json!({"paths": paths})));
+        let document = version_document();
+        let hash = hash(document.to_string().as_bytes());
+        paths.insert(
+            "version".to_owned(),
+            json!({"serverRelativeURL": format!("/openapi/v3/version?hash={hash}")}),
+        );
+        // The real server says so, though it is JSON; clients do not look.
+        return Ok(Reply::text(200, json!({"paths": paths}).to_string()));
+    }
+    if wanted == "version" {
+        return Ok(Reply::json(200, &version_document()));
     }
     for ((group, version), resources) in &served {
         if place(group, version) == wanted {
             return Ok(Reply::json(200, &document(group, version, resources)));
         }
     }
-    Err(Fault::no_page())
+    Err(Fault { message: String::new(), ..Fault::no_page() })
+}
+
+/// What `/version` answers.
+fn version_document() -> Value {
+    let content = json!({"application/json": {"schema": {"type": "object"}}});
+    let answer = json!({"200": {"description": "OK", "content": content}});
+    json!({
+        "openapi": "3.0.0", "info": {"title": "Muster", "version": crate::discovery::version()["gitVersion"]},
+        "paths": {"/version": {"get": {"description": "The version of this server.", "responses": answer}}},
+    })
 }
 
 fn place(group: &str, version: &str) -> String {
@@ -46,15 +66,21 @@ fn document(group: &str, version: &str, resources: &[Arc<Resource>]) -> Value {
         let gvk = json!({"group": group, "version": version, "kind": resource.kind});
         schemas.insert(name.clone(), object_schema(resource, version, &gvk));
         let list_gvk = json!([{"group": group, "version": version, "kind": resource.list_kind}]);
-        schemas.insert(schema_name(group, version, &resource.list_kind), json!({
+        let mut list = json!({
             "description": format!("{} is a list of {}", resource.list_kind, resource.kind), "type": "object",
             "required": ["items"], "x-kubernetes-group-version-kind": list_gvk,
             "properties": {
-                "apiVersion": {"type": "string"}, "kind": {"type": "string"},
-                "metadata": {"allOf": [reference(&format!("{META}.ListMeta"))]},
-                "items": {"type": "array", "items": reference(&name)},
+                "apiVersion": {"type": "string", "description": "The group and version of this list."},
+                "kind": {"type": "string", "description": "The kind of this list."},
+                "metadata": {"allOf": [reference(&format!("{META}.ListMeta"))], "description": "The list's own metadata."},
+                "items": {"type": "array", "items": reference(&name), "description": "The objects."},
             },
-        }));
+        });
+        if resource.nature == Nature::Custom && !resource.fields.is_empty() {
+            let fields = resource.fields.iter().map(|path| json!({"fieldPath": &**path}));
+            list["x-kubernetes-selectable-fields"] = fields.collect();
+        }
+        schemas.insert(schema_name(group, version, &resource.list_kind), list);
         let base = format!("/{}", place(group, version));
         let base = if resource.namespaced { format!("{base}/namespaces/{{namespace}}") } else { base };
         let collection = format!("{base}/{}", resource.plural);

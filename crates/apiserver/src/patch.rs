@@ -1,7 +1,7 @@
 //! The patch formats: JSON patch, merge patch, and what kubectl's strategic merge patches need of the built-in
 //! kinds. Server-side apply is in `managed`.
 
-use json_patch::Patch;
+use json_patch::{Patch, PatchOperation};
 use serde_json::{Map, Value};
 
 use crate::object::items;
@@ -83,10 +83,7 @@ pub(crate) fn parse(format: Format, body: &[u8]) -> Result<Parsed, Fault> {
 pub(crate) fn apply(patch: &Parsed, live: &Value) -> Result<Value, Fault> {
     let mut object = live.clone();
     match patch {
-        Parsed::Operations(operations) => json_patch::patch(&mut object, operations).map_err(|error| {
-            let message = format!("the server rejected our request due to an error in our request: {error}");
-            Fault::new(422, "Invalid", message)
-        })?,
+        Parsed::Operations(operations) => operate(&mut object, operations)?,
         Parsed::Merge(patch) => json_patch::merge(&mut object, patch),
         Parsed::Strategic(patch) => strategic(&mut object, patch),
     }
@@ -95,6 +92,24 @@ pub(crate) fn apply(patch: &Parsed, live: &Value) -> Result<Value, Fault> {
     } else {
         Err(Fault::bad_request("the patched object is not an object"))
     }
+}
+
+/// A test for null passes where there is nothing, unlike in RFC 6902: the real server's library has it so, and clients
+/// (kube-rs adding the first finalizer) rely on it.
+fn operate(object: &mut Value, operations: &Patch) -> Result<(), Fault> {
+    for operation in &operations.0 {
+        if let PatchOperation::Test(test) = operation
+            && test.value.is_null()
+            && object.pointer(test.path.as_str()).is_none()
+        {
+            continue;
+        }
+        json_patch::patch(object, std::slice::from_ref(operation)).map_err(|error| {
+            let message = format!("the server rejected our request due to an error in our request: {error}");
+            Fault::new(422, "Invalid", message)
+        })?;
+    }
+    Ok(())
 }
 
 /// Merge, but finalizers are a set, owner references a map by uid, conditions a map by type, and directives are
@@ -132,9 +147,15 @@ fn strategic(object: &mut Value, patch: &Value) {
             (_, Value::Null) => {
                 fields.remove(key);
             }
-            ("finalizers", Value::Array(new)) => merge_list(fields, key, new, |one| Some(one)),
-            ("ownerReferences", Value::Array(new)) => merge_list(fields, key, new, |one| one.get("uid")),
-            ("conditions", Value::Array(new)) => merge_list(fields, key, new, |one| one.get("type")),
+            ("finalizers" | "ownerReferences" | "conditions", Value::Array(new)) => {
+                let id: fn(&Value) -> Option<&Value> = match &**key {
+                    "finalizers" => |one| Some(one),
+                    "ownerReferences" => |one| one.get("uid"),
+                    _ => |one| one.get("type"),
+                };
+                let order = patch.get(&format!("$setElementOrder/{key}")).and_then(Value::as_array);
+                merge_list(fields, key, new, order, id);
+            }
             (_, Value::Object(_)) => strategic(fields.entry(key.clone()).or_insert(Value::Null), value),
             _ => {
                 fields.insert(key.clone(), value.clone());
@@ -143,9 +164,16 @@ fn strategic(object: &mut Value, patch: &Value) {
     }
 }
 
-fn merge_list(fields: &mut Map<String, Value>, key: &str, new: &[Value], id: fn(&Value) -> Option<&Value>) {
+fn merge_list(
+    fields: &mut Map<String, Value>,
+    key: &str,
+    new: &[Value],
+    order: Option<&Vec<Value>>,
+    id: fn(&Value) -> Option<&Value>,
+) {
     let list = fields.entry(key).or_insert_with(|| Value::Array(vec![]));
     let Value::Array(list) = list else { return };
+    let mut added = 0;
     for item in new {
         let at = list.iter().position(|one| id(one).is_some() && id(one) == id(item));
         let delete = item.get("$patch").is_some_and(|directive| directive == "delete");
@@ -153,8 +181,18 @@ fn merge_list(fields: &mut Map<String, Value>, key: &str, new: &[Value], id: fn(
             Some(index) if delete => drop(list.remove(index)),
             Some(index) => json_patch::merge(&mut list[index], item),
             None if delete => {}
-            None => list.push(item.clone()),
+            // What is new comes first.
+            None => {
+                list.insert(added, item.clone());
+                added += 1;
+            }
         }
+    }
+    // Unless the patch says in which order the items are to be.
+    if let Some(order) = order {
+        let place =
+            |one: &Value| order.iter().position(|wanted| id(wanted).is_some() && id(wanted) == id(one));
+        list.sort_by_key(|one| place(one).unwrap_or(usize::MAX));
     }
 }
 
@@ -167,7 +205,7 @@ mod tests {
     fn a_strategic_patch_merges_finalizers_and_obeys_directives() {
         let mut object = json!({"metadata": {"finalizers": ["a/x", "b/y"], "labels": {"k": "v"}}, "data": {"a": "1", "b": "2"}});
         let patch = json!({
-            "metadata": {"finalizers": ["c/z"], "$deleteFromPrimitiveList/finalizers": ["a/x"], "$setElementOrder/finalizers": ["b/y"], "labels": {"k": null}},
+            "metadata": {"finalizers": ["c/z"], "$deleteFromPrimitiveList/finalizers": ["a/x"], "$setElementOrder/finalizers": ["b/y", "c/z"], "labels": {"k": null}},
             "data": {"a": null, "c": "3"},
         });
         strategic(&mut object, &patch);

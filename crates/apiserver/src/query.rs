@@ -34,15 +34,10 @@ impl Query {
             .filter(|value| !value.is_empty())
     }
 
+    /// Is it there, and not `false` or `0`? Anything else is yes, as in Kubernetes.
     pub(crate) fn flag(&self, key: &str) -> bool {
-        self.0.iter().any(|(name, value)| {
-            name == key && matches!(&**value, "true" | "1" | "t" | "T" | "TRUE" | "True" | "")
-        })
-    }
-
-    /// Like [`Self::flag`], but an empty value is no.
-    pub(crate) fn flag_set(&self, key: &str) -> bool {
-        self.get(key).is_some() && self.flag(key)
+        let value = self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value);
+        value.is_some_and(|value| !value.eq_ignore_ascii_case("false") && value != "0")
     }
 
     fn number(&self, key: &str) -> Result<Option<i64>, Fault> {
@@ -112,45 +107,40 @@ impl ListOptions {
 
 fn check_match(matching: Option<&str>, version: Option<u64>, watch: bool, send: bool) -> Result<(), Fault> {
     const FIELD: &str = "resourceVersionMatch";
-    let refuse = |reason, field, message: String| {
-        Err(Fault::invalid_options("ListOptions", cause(reason, field, message)))
+    let mut causes = Vec::new();
+    let mut forbid = |field: &str, why: &str| {
+        causes.push(cause("FieldValueForbidden", field, format!("Forbidden: {why}")));
     };
-    let forbidden = |field, why: &str| refuse("FieldValueForbidden", field, format!("Forbidden: {why}"));
+    let supported = if watch { "\"NotOlderThan\"" } else { "\"Exact\", \"NotOlderThan\", \"\"" };
+    let known = match matching {
+        None | Some("NotOlderThan") => true,
+        Some("Exact") => !watch,
+        Some(_) => false,
+    };
     if watch {
-        return match (matching, send) {
-            (Some(_), false) => forbidden(
-                FIELD,
-                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-            ),
-            (None, true) => {
-                forbidden(FIELD, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
-            }
-            (Some(other), true) if other != "NotOlderThan" => refuse(
-                "FieldValueNotSupported",
-                FIELD,
-                format!("Unsupported value: \"{other}\": supported values: \"NotOlderThan\""),
-            ),
-            (Some(_), true) | (None, false) => Ok(()),
-        };
-    }
-    if send {
-        return forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list");
-    }
-    match (matching, version) {
-        (None, _) => Ok(()),
-        (Some(_), None) => {
-            forbidden(FIELD, "resourceVersionMatch is forbidden unless resourceVersion is provided")
+        if send && matching != Some("NotOlderThan") {
+            forbid(FIELD, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
         }
-        (Some("Exact"), Some(0)) => {
-            forbidden(FIELD, "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"")
+        if matching.is_some() && !send {
+            forbid(FIELD, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
         }
-        (Some("Exact" | "NotOlderThan"), Some(_)) => Ok(()),
-        (Some(other), Some(_)) => refuse(
-            "FieldValueNotSupported",
-            FIELD,
-            format!("Unsupported value: \"{other}\": supported values: \"Exact\", \"NotOlderThan\", \"\""),
-        ),
+    } else {
+        if matching.is_some() && version.is_none() {
+            forbid(FIELD, "resourceVersionMatch is forbidden unless resourceVersion is provided");
+        }
+        if matching == Some("Exact") && version == Some(0) {
+            forbid(FIELD, "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
+        }
+        if send {
+            forbid("sendInitialEvents", "sendInitialEvents is forbidden for list");
+        }
     }
+    if !known {
+        let value = matching.unwrap_or_default();
+        let message = format!("Unsupported value: \"{value}\": supported values: {supported}");
+        causes.push(cause("FieldValueNotSupported", FIELD, message));
+    }
+    if causes.is_empty() { Ok(()) } else { Err(Fault::invalid("meta.k8s.io", "ListOptions", "", causes)) }
 }
 
 /// What to do about fields that the schema does not know.
@@ -185,6 +175,16 @@ impl WriteOptions {
                 format!("Too long: may not be more than {MANAGER_LENGTH} bytes"),
             );
         }
+        if let Some(name) = &manager
+            && let Some((at, bad)) = name.char_indices().find(|(_, c)| c.is_control())
+        {
+            let code = u32::from(bad);
+            let message = format!(
+                "Invalid value: \"{}\": invalid character U+{code:04X} (at position {at})",
+                name.replace(bad, &format!("\\x{code:02x}"))
+            );
+            return refuse("FieldValueInvalid", "fieldManager", message);
+        }
         if apply && manager.is_none() {
             return refuse(
                 "FieldValueRequired",
@@ -205,7 +205,7 @@ impl WriteOptions {
             Some("Ignore") => Unknown::Ignore,
             Some(other) => {
                 let message = format!(
-                    "Unsupported value: \"{other}\": supported values: \"Ignore\", \"Strict\", \"Warn\""
+                    "Unsupported value: \"{other}\": supported values: \"\", \"Ignore\", \"Strict\", \"Warn\""
                 );
                 return refuse("FieldValueNotSupported", "fieldValidation", message);
             }

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
+use crate::admit;
 use crate::events;
 use crate::media::Form;
 use crate::object::{Stored, key_of};
@@ -42,6 +43,11 @@ pub(crate) fn find(ask: &Ask<'_>) -> Result<Arc<Stored>, Fault> {
 }
 
 pub(crate) fn get(ask: &Ask<'_>) -> Result<Reply, Fault> {
+    if ask.query.flag("export") {
+        return Err(Fault::bad_request(
+            "the export parameter, deprecated since v1.14, is no longer supported",
+        ));
+    }
     let object = find(ask)?;
     if ask.form == Form::Json && is_stored_form(&ask.resource, &ask.target.version, &object) {
         return Ok(Reply::bytes(200, "application/json", object.body.clone()));
@@ -136,6 +142,10 @@ pub(crate) fn list(ask: &Ask<'_>) -> Result<Reply, Fault> {
 /// A list in the form that was asked for.
 pub(crate) fn render(ask: &Ask<'_>, metadata: Value, objects: &[Arc<Stored>]) -> Result<Reply, Fault> {
     let (resource, version) = (&*ask.resource, &*ask.target.version);
+    let mut metadata = metadata;
+    if !resource.is_typed() && matches!(ask.form, Form::Json | Form::Yaml) && metadata["continue"].is_null() {
+        metadata["continue"] = "".into();
+    }
     match ask.form {
         Form::Json => {
             let mut text =
@@ -146,10 +156,10 @@ pub(crate) fn render(ask: &Ask<'_>, metadata: Value, objects: &[Arc<Stored>]) ->
                 if index > 0 {
                     text.push(b',');
                 }
-                if is_stored_form(resource, version, object) {
+                if is_stored_form(resource, version, object) && !resource.is_typed() {
                     text.extend_from_slice(&object.body);
                 } else {
-                    text.extend_from_slice(present(resource, version, object).to_string().as_bytes());
+                    text.extend_from_slice(item(resource, version, object).to_string().as_bytes());
                 }
             }
             let end =
@@ -162,7 +172,7 @@ pub(crate) fn render(ask: &Ask<'_>, metadata: Value, objects: &[Arc<Stored>]) ->
             Ok(Reply::json(200, &printer(ask)?.table(&values, metadata, true)))
         }
         Form::Yaml | Form::PartialList => {
-            let items: Vec<Value> = objects.iter().map(|object| present(resource, version, object)).collect();
+            let items: Vec<Value> = objects.iter().map(|object| item(resource, version, object)).collect();
             let list = json!({
                 "apiVersion": resource.api_version(version), "kind": resource.list_kind, "metadata": metadata, "items": items,
             });
@@ -171,6 +181,16 @@ pub(crate) fn render(ask: &Ask<'_>, metadata: Value, objects: &[Arc<Stored>]) ->
         }
         Form::Partial | Form::Aggregated(_) => Err(Fault::not_acceptable()),
     }
+}
+
+/// An object as an item of a list.
+fn item(resource: &Resource, version: &str, object: &Stored) -> Value {
+    let mut value = present(resource, version, object);
+    if resource.is_typed() {
+        admit::remove(&mut value, "apiVersion");
+        admit::remove(&mut value, "kind");
+    }
+    value
 }
 
 /// Where to go on: the last key seen, and the version of the first page (none: as things are then).

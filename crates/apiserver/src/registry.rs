@@ -5,8 +5,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use base64::Engine as _;
 use muster_schema::CompiledSchema;
 use serde_json::Value;
+use sha2::Digest as _;
 
 use crate::object::items;
 
@@ -17,7 +19,11 @@ pub(crate) const DEFINITIONS: &str = "apiextensions.k8s.io/customresourcedefinit
 /// Shelf of the events, which two groups show.
 pub(crate) const EVENTS: &str = "/events";
 
-/// What all storable resources can do.
+/// What custom resources can do, in the real server's order.
+const CUSTOM_VERBS: &[&str] =
+    &["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"];
+
+/// What all other storable resources can do.
 const VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 
 /// How a resource behaves beyond the common rules.
@@ -116,16 +122,32 @@ impl Resource {
         self.versions.iter().find(|version| version.name == name)
     }
 
+    /// Do its objects come out of typed code in the real server? Items of such lists do not repeat their kind.
+    pub(crate) fn is_typed(&self) -> bool {
+        self.nature != Nature::Custom
+    }
+
+    /// The hash of the version that objects are stored in: equal hashes are the same objects.
+    pub(crate) fn storage_hash(&self) -> Option<String> {
+        let (group, version) = match self.nature {
+            Nature::Review => return None,
+            // As the real server stores them.
+            Nature::Event => ("", "v1"),
+            Nature::Definition => (&*self.group, "v1beta1"),
+            Nature::Custom | Nature::Namespace | Nature::ConfigMap | Nature::Secret | Nature::Lease => {
+                (&*self.group, &*self.storage)
+            }
+        };
+        let digest = sha2::Sha256::digest(format!("{group}/{version}/{}", self.kind));
+        Some(base64::engine::general_purpose::STANDARD.encode(&digest[..8]))
+    }
+
     pub(crate) fn verbs(&self) -> &'static [&'static str] {
         match self.nature {
             Nature::Review => &["create"],
             Nature::Namespace => &["create", "delete", "get", "list", "patch", "update", "watch"],
-            Nature::Custom
-            | Nature::ConfigMap
-            | Nature::Secret
-            | Nature::Event
-            | Nature::Lease
-            | Nature::Definition => VERBS,
+            Nature::Custom => CUSTOM_VERBS,
+            Nature::ConfigMap | Nature::Secret | Nature::Event | Nature::Lease | Nature::Definition => VERBS,
         }
     }
 }
@@ -211,13 +233,15 @@ pub(crate) fn shelf_of_definition(definition: &Value) -> String {
 
 /// The selectable fields of all versions of a definition, without the leading dot.
 pub(crate) fn selectable_fields(definition: &Value) -> Arc<[Arc<str>]> {
-    let mut paths: Vec<Arc<str>> = items(&definition["spec"]["versions"])
-        .flat_map(|version| items(&version["selectableFields"]))
-        .filter_map(|field| field["jsonPath"].as_str())
-        .map(|path| path.trim_start_matches('.').into())
-        .collect();
-    paths.sort();
-    paths.dedup();
+    let mut paths: Vec<Arc<str>> = Vec::new();
+    let fields =
+        items(&definition["spec"]["versions"]).flat_map(|version| items(&version["selectableFields"]));
+    for path in fields.filter_map(|field| field["jsonPath"].as_str()) {
+        let path: Arc<str> = path.trim_start_matches('.').into();
+        if !paths.contains(&path) {
+            paths.push(path);
+        }
+    }
     paths.into()
 }
 

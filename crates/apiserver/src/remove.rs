@@ -236,13 +236,18 @@ fn mark(inner: &Inner, resource: &Resource, value: &mut Value, propagation: Prop
     if !first {
         return;
     }
-    value["metadata"]["deletionTimestamp"] = admit::seconds(inner.clock.now()).into();
-    if resource.nature == Nature::Namespace {
-        value["status"]["phase"] = "Terminating".into();
-    } else {
-        value["metadata"]["deletionGracePeriodSeconds"] = 0.into();
+    let now = admit::seconds(inner.clock.now());
+    value["metadata"]["deletionTimestamp"] = now.clone().into();
+    match resource.nature {
+        Nature::Namespace => value["status"]["phase"] = "Terminating".into(),
+        Nature::Definition => {
+            let message =
+                "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon";
+            definition::set_condition(value, "Terminating", "True", "InstanceDeletionPending", message, &now);
+        }
+        _ => value["metadata"]["deletionGracePeriodSeconds"] = 0.into(),
     }
-    if admit::has_generation(resource) {
+    if resource.nature == Nature::Custom {
         value["metadata"]["generation"] = (value["metadata"]["generation"].as_i64().unwrap_or(0) + 1).into();
     }
 }

@@ -30,7 +30,7 @@ pub(crate) struct Reply {
 
 impl Reply {
     pub(crate) fn json(code: u16, value: &Value) -> Self {
-        Self::bytes(code, "application/json", value.to_string())
+        Self::bytes(code, "application/json", format!("{value}\n"))
     }
 
     pub(crate) fn text(code: u16, text: impl Into<Bytes>) -> Self {
@@ -62,7 +62,9 @@ impl Reply {
                 headers.append(key, value);
             }
         };
-        put(CONTENT_TYPE, &media);
+        if !media.is_empty() {
+            put(CONTENT_TYPE, &media);
+        }
         put(CACHE_CONTROL, "no-cache, private");
         put(http::HeaderName::from_static("audit-id"), id);
         if let Some(etag) = etag {
@@ -84,7 +86,9 @@ impl Reply {
 
 impl From<Fault> for Reply {
     fn from(fault: Fault) -> Self {
-        if fault.plain {
+        if fault.plain && fault.message.is_empty() {
+            Self::bytes(fault.code, "", "")
+        } else if fault.plain {
             Self::text(fault.code, fault.message)
         } else {
             Self::json(fault.code, &fault.to_value())

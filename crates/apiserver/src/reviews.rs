@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::access::{self, Action, Identity};
 use crate::admit;
+use crate::managed;
 use crate::media;
 use crate::reply::Reply;
 use crate::server::Ask;
@@ -12,11 +13,24 @@ use crate::status::{Fault, cause};
 pub(crate) fn answer(ask: &Ask<'_>, identity: &Identity) -> Result<Reply, Fault> {
     let mut review = media::decode(&ask.media(), &ask.body)?;
     admit::check_kind(ask, &review)?;
+    let asks = |kind: &str| ask.resource.kind == kind;
+    if !review["metadata"].is_object() {
+        review["metadata"] = json!({});
+    }
+    if !asks("SelfSubjectRulesReview") {
+        let given = review["metadata"].as_object().is_some_and(|metadata| !metadata.is_empty());
+        review = managed::update(&admit::writer(ask, ask.query.get("fieldManager")), None, review);
+        if given && !asks("SelfSubjectReview") {
+            let message = format!("Invalid value: {}: must be empty", review["metadata"]);
+            let causes = vec![cause("FieldValueInvalid", "metadata", message)];
+            return Err(Fault::invalid("authorization.k8s.io", "", "", causes));
+        }
+    } else {
+        review["spec"] = json!({});
+    }
     review["status"] = match &*ask.resource.kind {
         "SelfSubjectReview" => json!({"userInfo": {"username": identity.user, "groups": identity.groups}}),
-        "SelfSubjectRulesReview" => json!({
-            "resourceRules": access::rules_of(identity), "nonResourceRules": [], "incomplete": false,
-        }),
+        "SelfSubjectRulesReview" => access::rules_of(identity),
         "SubjectAccessReview" => {
             let groups = crate::object::items(&review["spec"]["groups"])
                 .filter_map(Value::as_str)
@@ -27,9 +41,6 @@ pub(crate) fn answer(ask: &Ask<'_>, identity: &Identity) -> Result<Reply, Fault>
         }
         _ => decision(&review["spec"], identity)?,
     };
-    if review["metadata"].is_null() {
-        review["metadata"] = json!({});
-    }
     Ok(Reply::value(201, ask.form, &review))
 }
 
@@ -47,15 +58,13 @@ fn decision(spec: &Value, identity: &Identity) -> Result<Value, Fault> {
         (false, true) => access::permits_path(identity, &text(&path["verb"]), &text(&path["path"])),
         (both, _) => {
             let (field, message) = if both {
-                (
-                    "spec.nonResourceAttributes",
-                    "Invalid value: cannot be specified in combination with resourceAttributes",
-                )
+                let (path, verb) = (json!(text(&path["path"])), json!(text(&path["verb"])));
+                let value = format!("{{\"Path\":{path},\"Verb\":{verb}}}");
+                let why = "cannot be specified in combination with resourceAttributes";
+                ("spec.nonResourceAttributes", format!("Invalid value: {value}: {why}"))
             } else {
-                (
-                    "spec.resourceAttributes",
-                    "Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must be specified",
-                )
+                let why = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
+                ("spec.resourceAttributes", format!("Invalid value: null: {why}"))
             };
             let causes = vec![cause("FieldValueInvalid", field, message)];
             return Err(Fault::invalid("authorization.k8s.io", "", "", causes));

@@ -81,7 +81,7 @@ pub(crate) fn parse(path: &str) -> Route {
 pub(crate) fn verb(method: &Method, target: &Target, query: &Query) -> &'static str {
     let named = !target.name.is_empty();
     match *method {
-        Method::GET | Method::HEAD if target.watch || query.flag_set("watch") => "watch",
+        Method::GET | Method::HEAD if target.watch || query.flag("watch") => "watch",
         Method::GET | Method::HEAD if named => "get",
         Method::GET | Method::HEAD => "list",
         Method::POST => "create",

@@ -1,6 +1,8 @@
 //! The one way in: every request is understood, authorized, dispatched, counted and audited here.
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -20,14 +22,17 @@ use crate::reply::{Body, Reply};
 use crate::route::{self, Route, Target};
 use crate::status::Fault;
 use crate::store::{Change, OpenError, Proposal, Refusal, Store};
-use crate::{definition, discovery, openapi, read, remove, reviews, watch, write};
+use crate::{backup, definition, discovery, openapi, read, remove, reviews, watch, write};
 
 pub(crate) struct Inner {
     pub store: Store,
+    /// Of the store; none if it is in memory only.
+    pub path: Option<PathBuf>,
     pub registry: Arc<Registry>,
     pub audit: Audit,
     pub metrics: Metrics,
     pub clock: Clock,
+    pub body_time: Duration,
     pub stop: CancellationToken,
 }
 
@@ -62,7 +67,9 @@ impl Ask<'_> {
     }
 
     pub(crate) fn fault(&self, causes: Vec<muster_schema::Cause>, name: &str) -> Fault {
-        Fault::invalid(&self.resource.group, &self.resource.kind, name, causes)
+        // Events of both groups are checked as core events.
+        let group = if self.resource.nature == Nature::Event { "" } else { &*self.resource.group };
+        Fault::invalid(group, &self.resource.kind, name, causes)
     }
 }
 
@@ -106,23 +113,29 @@ impl Inner {
         // Clients in this process send no user agent; their identity says as much.
         let by_identity = if user_agent.is_empty() { &*identity.user } else { by_agent };
         let manager = query.get("fieldManager").unwrap_or(by_identity).to_owned();
-        let record = Record {
+        let mut record = Record {
             id: id.clone(),
             verb: verb.clone(),
             uri: parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
             identity: identity.clone(),
+            acting: None,
             user_agent: user_agent.to_owned(),
             target: if let Route::Resource(target) = &route { Some(target.clone()) } else { None },
             received,
         };
         let result = match body {
             Err(fault) => Err(fault),
-            Ok(_) if parts.headers.contains_key("authorization") => Err(Fault::unauthorized()),
-            Ok(body) => match &route {
-                Route::Plain(path) => self.plain(&parts, path, &verb, &identity),
-                Route::Resource(target) => {
-                    self.resource(&parts, &query, target, &verb, body, &identity, by_agent).await
-                }
+            Ok(body) => match access::identify(&parts.headers, &identity).and_then(|acting| {
+                record.acting.clone_from(&acting);
+                Ok(acting.unwrap_or(identity))
+            }) {
+                Err(fault) => Err(fault),
+                Ok(identity) => match &route {
+                    Route::Plain(path) => self.plain(&parts, path, &verb, &identity).await,
+                    Route::Resource(target) => {
+                        self.resource(&parts, &query, target, &verb, body, &identity, by_agent).await
+                    }
+                },
             },
         };
         let mut reply = result.unwrap_or_else(Reply::from);
@@ -136,7 +149,13 @@ impl Inner {
         reply.into_response(&id)
     }
 
-    fn plain(&self, parts: &Parts, path: &str, verb: &str, identity: &Identity) -> Result<Reply, Fault> {
+    async fn plain(
+        self: &Arc<Self>,
+        parts: &Parts,
+        path: &str,
+        verb: &str,
+        identity: &Identity,
+    ) -> Result<Reply, Fault> {
         if !access::permits_path(identity, verb, path) {
             let message = format!("forbidden: User \"{}\" cannot {verb} path \"{path}\"", identity.user);
             let mut fault = Fault::new(403, "Forbidden", message);
@@ -148,6 +167,7 @@ impl Inner {
         }
         match path {
             "/version" => Ok(Reply::json(200, &discovery::version())),
+            "/backup" => backup::answer(self.clone()).await,
             "/metrics" => {
                 let text = self.metrics.text(&self.store.counts());
                 Ok(Reply::bytes(200, "application/openmetrics-text; version=1.0.0; charset=utf-8", text))
@@ -158,11 +178,11 @@ impl Inner {
             _ if path == "/openapi/v3" || path.starts_with("/openapi/v3/") => {
                 openapi::answer(&self.registry, path)
             }
-            _ => discovery::answer(
-                &self.registry,
-                path,
-                media::negotiate(&parts.headers).unwrap_or(Form::Json),
-            ),
+            // What is not served is not found, whatever the client would take.
+            _ => match media::negotiate(&parts.headers) {
+                Ok(form) => discovery::answer(&self.registry, path, form),
+                Err(fault) => discovery::answer(&self.registry, path, Form::Json).and(Err(fault)),
+            },
         }
     }
 
@@ -191,15 +211,8 @@ impl Inner {
         }
         let form = media::negotiate(&parts.headers)?;
         let ask = Ask { inner: self, parts, query, target, resource: resource.clone(), form, body, manager };
-        let mut reply = ask.answer(verb, identity).await?;
-        if let Some(warning) = &version.deprecated {
-            let text = if warning.is_empty() {
-                format!("{} {} is deprecated", resource.api_version(&version.name), resource.kind)
-            } else {
-                warning.clone()
-            };
-            reply.warnings.insert(0, text);
-        }
+        let mut reply = ask.answer(verb, identity).await.unwrap_or_else(Reply::from);
+        reply.warnings.splice(0..0, version.deprecated.clone());
         Ok(reply)
     }
 
@@ -210,26 +223,9 @@ impl Inner {
         if access::permits(identity, &Action { verb, group, resource: &full }) {
             return Ok(());
         }
-        let place = if namespace.is_empty() {
-            "at the cluster scope".to_owned()
-        } else {
-            format!("in the namespace \"{namespace}\"")
-        };
-        let why = format!(
-            "User \"{}\" cannot {verb} resource \"{full}\" in API group \"{group}\" {place}",
-            identity.user
-        );
-        let qualified = if group.is_empty() { resource.clone() } else { format!("{resource}.{group}") };
-        let named = if name.is_empty() { String::new() } else { format!(" \"{name}\"") };
-        let mut fault = Fault::new(403, "Forbidden", format!("{qualified}{named} is forbidden: {why}"));
-        let mut details = json!({"kind": resource});
-        for (key, value) in [("group", group), ("name", name)] {
-            if !value.is_empty() {
-                details[key] = value.clone().into();
-            }
-        }
-        fault.details = Some(details);
-        Err(fault)
+        // A namespace is in itself.
+        let place = if resource == "namespaces" && group.is_empty() { name } else { namespace };
+        Err(Fault::denied(&identity.user, verb, &full, (group, resource, place, name)))
     }
 
     /// Changes an object outside any request (the collector), however often others get in between.
@@ -300,8 +296,8 @@ impl Ask<'_> {
     async fn answer(&self, verb: &str, identity: &Identity) -> Result<Reply, Fault> {
         if self.resource.nature == Nature::Review {
             return match verb {
-                "create" => reviews::answer(self, identity),
-                "get" => Err(Fault::no_resource()),
+                "create" if self.target.name.is_empty() => reviews::answer(self, identity),
+                _ if !self.target.name.is_empty() => Err(Fault::no_resource()),
                 _ => Err(Fault::method_not_allowed()),
             };
         }

@@ -33,7 +33,10 @@ impl Fault {
     }
 
     fn about(mut self, group: &str, kind: &str, name: &str) -> Self {
-        let mut details = json!({"kind": kind});
+        let mut details = json!({});
+        if !kind.is_empty() {
+            details["kind"] = kind.into();
+        }
         if !group.is_empty() {
             details["group"] = group.into();
         }
@@ -110,7 +113,8 @@ impl Fault {
     /// 422 with its causes.
     pub(crate) fn invalid(group: &str, kind: &str, name: &str, mut causes: Vec<Cause>) -> Self {
         causes.sort_by(|a, b| (&a.field, &a.message).cmp(&(&b.field, &b.message)));
-        let texts: Vec<String> = causes.iter().map(|c| format!("{}: {}", c.field, c.message)).collect();
+        let mut texts: Vec<String> = causes.iter().map(|c| format!("{}: {}", c.field, c.message)).collect();
+        texts.dedup();
         let text = match texts.as_slice() {
             [one] => one.clone(),
             more => format!("[{}]", more.join(", ")),
@@ -142,6 +146,22 @@ impl Fault {
             &resource.plural,
             name,
         )
+    }
+
+    /// 403: a role that lacks it. `full`: the resource with its subresource; `of`: group, resource, namespace, name.
+    pub(crate) fn denied(user: &str, verb: &str, full: &str, of: (&str, &str, &str, &str)) -> Self {
+        let (group, resource, namespace, name) = of;
+        let place = if namespace.is_empty() {
+            "at the cluster scope".to_owned()
+        } else {
+            format!("in the namespace \"{namespace}\"")
+        };
+        let why =
+            format!("User \"{user}\" cannot {verb} resource \"{full}\" in API group \"{group}\" {place}");
+        let dot = if group.is_empty() { "" } else { "." };
+        let named = if name.is_empty() { String::new() } else { format!(" \"{name}\"") };
+        let message = format!("{resource}{dot}{group}{named} is forbidden: {why}");
+        Self::new(403, "Forbidden", message).about(group, resource, name)
     }
 
     /// 403: nothing new in a namespace that is going away.
@@ -189,13 +209,18 @@ impl Fault {
         Self::new(
             406,
             "NotAcceptable",
-            "only the following media types are accepted: application/json, application/yaml",
+            "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf",
         )
     }
 
     /// 410: that version is no longer known.
     pub(crate) fn expired(message: impl Into<String>) -> Self {
         Self::new(410, "Expired", message)
+    }
+
+    /// 504.
+    pub(crate) fn timeout(message: &str) -> Self {
+        Self::new(504, "Timeout", message)
     }
 
     /// 500.

@@ -41,7 +41,7 @@ impl Printer {
     /// A table of stored objects; `definitions`: with its columns? `metadata` is the list's.
     pub(crate) fn table(&self, objects: &[Value], metadata: Value, definitions: bool) -> Value {
         let rows: Vec<Value> = objects.iter().map(|object| self.row(object)).collect();
-        let columns = if definitions { self.definitions() } else { vec![] };
+        let columns = if definitions { self.definitions().into() } else { Value::Null };
         json!({
             "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
             "columnDefinitions": columns, "rows": rows,
@@ -59,15 +59,21 @@ impl Printer {
         });
         let rest = self.columns.iter().map(|(column, _)| {
             json!({
-                "name": column.name, "type": column.kind, "format": column.format, "priority": column.priority,
+                "name": column.name, "type": self.shown_type(column), "format": column.format, "priority": column.priority,
                 "description": column.description,
             })
         });
         self.names_first().then_some(name).into_iter().chain(rest).collect()
     }
 
+    /// The real server's own printers call an age a string.
+    fn shown_type<'a>(&self, column: &'a Column) -> &'a str {
+        let own = !matches!(self.nature, Nature::Custom | Nature::Definition);
+        if own && column.kind == "date" { "string" } else { &column.kind }
+    }
+
     fn row(&self, object: &Value) -> Value {
-        let name = object["metadata"]["name"].clone();
+        let name = Value::from(object["metadata"]["name"].as_str().unwrap_or_default());
         let cells: Vec<Value> = self
             .names_first()
             .then_some(name)
@@ -78,7 +84,7 @@ impl Printer {
         match self.include {
             Include::Metadata => row["object"] = partial(object),
             Include::Object => row["object"] = object.clone(),
-            Include::None => {}
+            Include::None => row["object"] = Value::Null,
         }
         row
     }
@@ -93,13 +99,21 @@ impl Printer {
                 let text = |field: &str| object["involvedObject"][field].as_str().unwrap_or_default();
                 return format!("{}/{}", text("kind").to_lowercase(), text("name")).into();
             }
+            (Nature::Event, ".involvedObject.fieldPath") => {
+                return object["involvedObject"]["fieldPath"].as_str().unwrap_or_default().into();
+            }
             (Nature::Event, ".lastTimestamp" | ".firstTimestamp") => {
                 return self.event_age(&column.path, object);
             }
             (Nature::Event, ".source.component") => {
-                let component = object["source"]["component"].as_str().filter(|text| !text.is_empty());
-                let text = component.or(object["reportingComponent"].as_str());
-                return text.unwrap_or_default().into();
+                let either = |old: &str, new: &str| {
+                    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+                    let old = text(&object["source"][old]);
+                    if old.is_empty() { text(&object[new]) } else { old }
+                };
+                let parts = [either("component", "reportingComponent"), either("host", "reportingInstance")];
+                let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+                return parts.join(", ").into();
             }
             (Nature::Event, ".count") => {
                 let count = object["series"]["count"].as_i64().or(object["count"].as_i64());

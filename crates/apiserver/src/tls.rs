@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use rustls::pki_types::CertificateDer;
@@ -21,6 +21,13 @@ const CONNECTIONS: usize = 4096;
 
 /// How long a client may take to prove who it is.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// How long a client may take to send a request's headers; it is also how long an idle HTTP/1.1 connection is kept.
+const HEADERS: Duration = Duration::from_secs(90);
+
+/// How often an HTTP/2 client is asked whether it is still there, and how long it may take to say so: a watcher that
+/// vanished without a word must not keep its place.
+const PING: Duration = Duration::from_secs(30);
 
 /// How long answers that are under way may take when the server stops.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -67,7 +74,9 @@ impl ApiServer {
                     let (server, identity) = (server.clone(), identity.clone());
                     async move { Ok::<_, std::convert::Infallible>(server.handle(request, identity).await) }
                 });
-                let builder = auto::Builder::new(TokioExecutor::new());
+                let mut builder = auto::Builder::new(TokioExecutor::new());
+                builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS);
+                builder.http2().timer(TokioTimer::new()).keep_alive_interval(PING).keep_alive_timeout(PING);
                 let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
                 if let Err(error) = watcher.watch(connection).await {
                     tracing::debug!(%error, "a connection ended badly");

@@ -47,11 +47,9 @@ async fn insert(
     applied: bool,
 ) -> Result<Reply, Fault> {
     if ask.resource.terminating {
-        return Err(Fault::new(
-            405,
-            "MethodNotAllowed",
-            "create not allowed while custom resource definition is terminating",
-        ));
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        let why = "create not allowed while custom resource definition is terminating";
+        return Err(Fault::forbidden(&ask.resource, name, why));
     }
     admit::set_namespace(ask, &mut object)?;
     admit::create(ask, &mut object)?;
@@ -67,7 +65,10 @@ async fn insert(
         return Ok(Reply { warnings, ..read::one(ask, 201, object)? });
     }
     match ask.inner.propose(&ask.resource, &key, None, object, false, compiled).await {
-        Ok(stored) => Ok(Reply { warnings, ..read::one(ask, 201, stored.value())? }),
+        Ok(stored) => {
+            established(ask, &key).await?;
+            Ok(Reply { warnings, ..read::one(ask, 201, stored.value())? })
+        }
         Err(Refusal::Stale) => Err(Fault::already_exists(&ask.resource, &name)),
         Err(refusal) => Err(refused(ask, &name, refusal)),
     }
@@ -119,7 +120,13 @@ pub(crate) async fn patch(ask: &Ask<'_>) -> Result<Reply, Fault> {
     }
     let mut config = media::yaml(&ask.body)?;
     admit::check_kind(ask, &config)?;
-    admit::set_namespace(ask, &mut config)?;
+    admit::set_namespace(ask, &mut config.clone())?;
+    if config["metadata"]["name"].as_str().is_none_or(str::is_empty) && read::find(ask).is_err() {
+        return Err(Fault::bad_request(format!(
+            "the name of the object ({} based on URL) was undeterminable: name must be provided",
+            ask.target.name
+        )));
+    }
     let named = config["metadata"]["name"].as_str().unwrap_or(&ask.target.name);
     if named != ask.target.name {
         return Err(Fault::bad_request(format!(
@@ -134,7 +141,9 @@ pub(crate) async fn patch(ask: &Ask<'_>) -> Result<Reply, Fault> {
             if !ask.target.subresource.is_empty() {
                 return Err(Fault::not_found(&ask.resource, &ask.target.name));
             }
-            let object = managed::apply(&writer, None, &config, options.force)?;
+            let mut object = managed::apply(&writer, None, &config, options.force)?;
+            // There is no version that it could be based on.
+            admit::remove(&mut object["metadata"], "resourceVersion");
             match insert(ask, &options, object, true).await {
                 // Somebody made it in between: merge with that.
                 Err(fault) if fault.reason == "AlreadyExists" => {}
@@ -182,14 +191,33 @@ async fn modify(
         if unchanged || options.dry_run {
             return Ok(Reply { warnings, ..read::one(ask, 200, object)? });
         }
-        let gone = admit::is_finished(&ask.resource, &object);
-        match ask.inner.propose(&ask.resource, &ask.key(), Some(&stored), object, gone, compiled).await {
-            Ok(stored) => return Ok(Reply { warnings, ..read::one(ask, 200, stored.value())? }),
+        if admit::is_finished(&ask.resource, &object) {
+            // Watchers see it as it was; whoever let it go, as it would have been.
+            let last = stored.value();
+            match ask.inner.propose(&ask.resource, &ask.key(), Some(&stored), last, true, compiled).await {
+                Ok(_) => return Ok(Reply { warnings, ..read::one(ask, 200, object)? }),
+                Err(Refusal::Stale) => continue,
+                Err(refusal) => return Err(refused(ask, name, refusal)),
+            }
+        }
+        match ask.inner.propose(&ask.resource, &ask.key(), Some(&stored), object, false, compiled).await {
+            Ok(stored) => {
+                established(ask, &ask.key()).await?;
+                return Ok(Reply { warnings, ..read::one(ask, 200, stored.value())? });
+            }
             Err(Refusal::Stale) => {}
             Err(refusal) => return Err(refused(ask, name, refusal)),
         }
     }
     Err(Fault::modified(&ask.resource, name))
+}
+
+/// A definition that was written is judged before anybody hears that it was: it is served from then on.
+async fn established(ask: &Ask<'_>, key: &str) -> Result<(), Fault> {
+    if ask.resource.nature != Nature::Definition || !ask.target.subresource.is_empty() {
+        return Ok(());
+    }
+    definition::establish(ask.inner, &ask.resource, key).await.map_err(|refusal| refused(ask, key, refusal))
 }
 
 /// A patch may change neither what the object is nor what it is called.
@@ -226,6 +254,7 @@ pub(crate) fn refused(ask: &Ask<'_>, name: &str, refusal: Refusal) -> Fault {
             None => Fault::no_resource(),
         },
         Refusal::NamespaceTerminating => Fault::namespace_terminating(&ask.resource, name, namespace),
+        Refusal::TooLarge => Fault::new(500, "", "etcdserver: request is too large"),
         Refusal::Storage(why) => Fault::internal(format!("the store cannot write: {why}")),
         Refusal::Stopping => Fault::new(503, "ServiceUnavailable", "the server is stopping"),
     }

@@ -40,6 +40,9 @@ pub(crate) struct FieldRules {
     pub(crate) schema: Option<Arc<CompiledSchema>>,
     /// Whether the kind has a status subresource, so that the main endpoint leaves the status alone.
     pub(crate) has_status: bool,
+    /// What even an empty object of the kind has, and so nobody owns for having made it: the members of the real
+    /// server's types that cannot be absent.
+    pub(crate) skeleton: Value,
 }
 
 /// Who writes.
@@ -136,7 +139,8 @@ pub(crate) fn apply(
     {
         return Ok(live.clone());
     }
-    if let Some(own) = managers.get_mut(&me) {
+    // Who comes to own what is so already has changed nothing, and at no time.
+    if let Some(own) = managers.get_mut(&me).filter(|_| merged != before) {
         own.time = Some(m.now);
     }
     managers::write(&mut merged, &managers);
@@ -148,7 +152,8 @@ pub(crate) fn apply(
 /// `new` may carry managed fields of its own: `[{}]` gives tracking up, a readable list replaces the live one (not
 /// through a subresource), anything else is ignored, so that clients that do not know the field cannot lose it.
 pub(crate) fn update(rules: &FieldRules, live: Option<&Value>, new: Value, m: &Manager<'_>) -> Value {
-    let empty = json!({"apiVersion": new.get("apiVersion"), "kind": new.get("kind")});
+    let mut empty = json!({"apiVersion": new.get("apiVersion"), "kind": new.get("kind")});
+    json_patch::merge(&mut empty, &rules.skeleton);
     let mut managers = live_or_new(live, &new, m);
     let mut new = without_managers(&new);
     if managers.is_empty() && live.is_some() {

@@ -37,7 +37,7 @@ fn rules() -> FieldRules {
         "status": {"type": "object", "properties": {"phase": {"type": "string"}, "note": {"type": "string"}}},
     }});
     let schema = CompiledSchema::compile(&schema).expect("the stories' schema is good");
-    FieldRules { schema: Some(Arc::new(schema)), has_status: true }
+    FieldRules { schema: Some(Arc::new(schema)), has_status: true, skeleton: json!({}) }
 }
 
 fn object(spec: Value) -> Value {
@@ -84,7 +84,7 @@ fn a_second_manager_may_agree_but_not_change() {
     let shared = applied(Some(&live), json!({"pool": "x"}), "two");
     assert_eq!(
         owners(&shared),
-        [r#"one/Apply: {"f:spec":{"f:pool":{},"f:size":{}}}"#, r#"two/Apply: {"f:spec":{"f:pool":{}}}"#]
+        [r#"two/Apply: {"f:spec":{"f:pool":{}}}"#, r#"one/Apply: {"f:spec":{"f:pool":{},"f:size":{}}}"#]
     );
     let conflict = apply(&rules(), Some(&live), &object(json!({"pool": "y"})), &manager("two"), false);
     let conflict = conflict.expect_err("one owns the pool");
@@ -126,7 +126,7 @@ fn a_field_given_up_goes_unless_another_owns_it() {
     assert_eq!(left["spec"], json!({"size": 1, "limits": {"b": 2}}));
     assert_eq!(
         owners(&left),
-        [r#"one/Apply: {"f:spec":{}}"#, r#"two/Apply: {"f:spec":{"f:limits":{"f:b":{}},"f:size":{}}}"#]
+        [r#"two/Apply: {"f:spec":{"f:limits":{"f:b":{}},"f:size":{}}}"#, r#"one/Apply: {"f:spec":{}}"#]
     );
 }
 
@@ -269,7 +269,7 @@ fn the_oldest_of_many_updaters_are_folded_together() {
 
 #[test]
 fn without_a_schema_maps_are_merged_and_lists_replaced() {
-    let rules = FieldRules { schema: None, has_status: false };
+    let rules = FieldRules { schema: None, has_status: false, skeleton: json!({}) };
     let config = |data: Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": data});
     let live =
         apply(&rules, None, &config(json!({"a": "1", "l": [1]})), &manager("one"), false).expect("new");
@@ -362,7 +362,7 @@ fn a_real_api_server_says_the_same() {
     let told: Value = serde_json::from_str(include_str!("real_server.json")).expect("the recording is JSON");
     let compiled = |kind: &str| {
         let schema = CompiledSchema::compile(&told["schemas"][kind]).expect("the recorded schema is good");
-        FieldRules { schema: Some(Arc::new(schema)), has_status: kind == "Widget" }
+        FieldRules { schema: Some(Arc::new(schema)), has_status: kind == "Widget", skeleton: json!({}) }
     };
     let (widgets, gadgets) = (compiled("Widget"), compiled("Gadget"));
     let mut differences = Vec::new();

@@ -5,23 +5,21 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, ErrorCode, params};
 use serde_json::Value;
 
 use super::{Event, OpenError};
 use crate::object::Stored;
 use crate::registry;
 
-/// Layout of the tables below; a change needs a new number and a migration.
-const LAYOUT: i64 = 1;
-
-const TABLES: &str = "
-    CREATE TABLE IF NOT EXISTS objects (
+/// The n-th makes layout n + 1 out of layout n; 0 is an empty file. Never changed once released, only added to.
+const MIGRATIONS: &[&str] = &["
+    CREATE TABLE objects (
         shelf TEXT NOT NULL, key TEXT NOT NULL, version INTEGER NOT NULL, body BLOB NOT NULL,
         PRIMARY KEY (shelf, key)
     ) WITHOUT ROWID;
-    CREATE TABLE IF NOT EXISTS newest (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT NULL);
-";
+    CREATE TABLE newest (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT NULL);
+"];
 
 /// Shelf, key, object.
 pub(super) type Row = (String, Box<str>, Arc<Stored>);
@@ -34,10 +32,22 @@ impl Disk {
     /// Opens or creates the file; returns the newest version ever committed, and all rows.
     pub(super) fn open(path: &Path) -> Result<(Self, u64, Vec<Row>), OpenError> {
         let name = path.display().to_string();
-        let (connection, layout) =
-            connect(path).map_err(|source| OpenError::Open { path: name.clone(), source })?;
-        if layout > LAYOUT {
-            return Err(OpenError::Layout { path: name, found: layout, known: LAYOUT });
+        let failed = |source| match source {
+            rusqlite::Error::SqliteFailure(error, _)
+                if matches!(error.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) =>
+            {
+                OpenError::Corrupt { path: name.clone(), found: error.to_string() }
+            }
+            source => OpenError::Open { path: name.clone(), source },
+        };
+        let mut connection = connect(path).map_err(failed)?;
+        if let Some(found) = damage(&connection).map_err(failed)? {
+            return Err(OpenError::Corrupt { path: name, found });
+        }
+        let known = MIGRATIONS.len() as i64;
+        let found = migrate(&mut connection).map_err(failed)?;
+        if found > known {
+            return Err(OpenError::Layout { path: name, found, known });
         }
         let rows = rows(&connection).map_err(|source| OpenError::Open { path: name.clone(), source })?;
         let mut version: u64 = connection
@@ -99,7 +109,49 @@ impl Disk {
     }
 }
 
-fn connect(path: &Path) -> Result<(Connection, i64), rusqlite::Error> {
+/// Writes a file of its own that holds these objects: a backup. It is whole when this returns, or not there.
+pub(super) fn write_copy(
+    path: &Path,
+    newest: u64,
+    objects: &[(Arc<str>, Box<str>, Arc<Stored>)],
+) -> Result<(), rusqlite::Error> {
+    let mut connection = connect(path)?;
+    migrate(&mut connection)?;
+    let mut disk = Disk { connection };
+    let events: Vec<Event> = objects
+        .iter()
+        .map(|(_, key, object)| Event {
+            version: object.meta.version,
+            key: key.clone(),
+            before: None,
+            object: object.clone(),
+            removed: false,
+        })
+        .collect();
+    disk.commit(newest, objects.iter().map(|(shelf, _, _)| &**shelf).zip(&events))?;
+    // One file, not three.
+    disk.connection.pragma_update(None, "journal_mode", "DELETE")
+}
+
+/// What SQLite finds wrong with the file, if anything.
+fn damage(connection: &Connection) -> Result<Option<String>, rusqlite::Error> {
+    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    Ok((verdict != "ok").then_some(verdict))
+}
+
+/// Brings an older layout up to the present one, whole or not at all; the layout that it found if that is newer.
+fn migrate(connection: &mut Connection) -> Result<i64, rusqlite::Error> {
+    let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let transaction = connection.transaction()?;
+    for (from, migration) in (0_i64..).zip(MIGRATIONS).filter(|(from, _)| *from >= found) {
+        transaction.execute_batch(migration)?;
+        transaction.pragma_update(None, "user_version", from + 1)?;
+    }
+    transaction.commit()?;
+    Ok(found)
+}
+
+fn connect(path: &Path) -> Result<Connection, rusqlite::Error> {
     let connection = Connection::open(path)?;
     // A server that is just ending may have it for a moment more; one that is running will keep it.
     connection.busy_timeout(Duration::from_millis(500))?;
@@ -107,12 +159,7 @@ fn connect(path: &Path) -> Result<(Connection, i64), rusqlite::Error> {
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    let layout: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    if layout == 0 {
-        connection.execute_batch(TABLES)?;
-        connection.pragma_update(None, "user_version", LAYOUT)?;
-    }
-    Ok((connection, layout))
+    Ok(connection)
 }
 
 fn rows(connection: &Connection) -> Result<Vec<(String, String, Vec<u8>)>, rusqlite::Error> {

@@ -39,6 +39,14 @@ pub enum OpenError {
         /// Why.
         source: rusqlite::Error,
     },
+    /// The file is damaged, or no store at all.
+    #[error("the store {path} is damaged ({found}); restore it from a backup")]
+    Corrupt {
+        /// The file.
+        path: String,
+        /// What SQLite found.
+        found: String,
+    },
     /// The file is from a newer version.
     #[error("the store {path} has layout {found}, this version reads up to {known}; use a newer muster")]
     Layout {
@@ -58,6 +66,12 @@ pub enum OpenError {
         key: String,
         /// Why.
         source: serde_json::Error,
+    },
+    /// No backup was made.
+    #[error("no backup was made: {why}")]
+    Backup {
+        /// Why.
+        why: String,
     },
     /// A built-in definition is not valid.
     #[error("definition {name} cannot be installed: {message}")]
@@ -110,6 +124,8 @@ pub(crate) enum Refusal {
     NamespaceMissing,
     /// The namespace is going away.
     NamespaceTerminating,
+    /// Larger than an object may be.
+    TooLarge,
     /// The disk.
     Storage(String),
     /// The server is stopping.
@@ -162,7 +178,8 @@ impl Store {
             }
             None => (None, 0, Vec::new()),
         };
-        let version = version.max(1);
+        // 1 is nobody's: whoever asks for what came after it asks for what no server remembers.
+        let version = version.max(2);
         let mut state = State { version, base: version, shelves: HashMap::new(), dependents: HashMap::new() };
         for (shelf, key, object) in rows {
             let shelf: Arc<str> = shelf.into();
@@ -192,6 +209,12 @@ impl Store {
     /// One object.
     pub(crate) fn get(&self, shelf: &str, key: &str) -> Option<Arc<Stored>> {
         read(&self.state).shelves.get(shelf)?.objects.get(key).cloned()
+    }
+
+    /// The keys of a shelf.
+    pub(crate) fn keys(&self, shelf: &str) -> Vec<Box<str>> {
+        let state = read(&self.state);
+        state.shelves.get(shelf).map(|shelf| shelf.objects.keys().cloned().collect()).unwrap_or_default()
     }
 
     /// The newest published version.
@@ -280,6 +303,19 @@ impl Store {
     pub(crate) fn counts(&self) -> Vec<(Arc<str>, usize)> {
         let state = read(&self.state);
         state.shelves.iter().map(|(name, shelf)| (name.clone(), shelf.objects.len())).collect()
+    }
+
+    /// Writes all objects, as of one moment, to a new file. Nobody waits for it: what is published is on disk, so
+    /// the copy is made of what is in memory.
+    pub(crate) fn copy_to(&self, path: &Path) -> Result<(), rusqlite::Error> {
+        let (version, objects) = {
+            let state = read(&self.state);
+            let objects = state.shelves.iter().flat_map(|(name, shelf)| {
+                shelf.objects.iter().map(|(key, object)| (name.clone(), key.clone(), object.clone()))
+            });
+            (state.version, objects.collect::<Vec<_>>())
+        };
+        disk::write_copy(path, version, &objects)
     }
 
     /// Takes no more proposals, commits those that wait, closes the file.

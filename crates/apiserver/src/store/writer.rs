@@ -15,6 +15,9 @@ use crate::object::{Meta, Stored};
 /// A commit costs a disk flush (about 0.4 ms on our machines); at 256 objects it no longer shows.
 pub(super) const BATCH: usize = 256;
 
+/// Bytes of an object: what a cluster's etcd takes by default, so that whatever is here can move there.
+const OBJECT: usize = 3 << 19;
+
 pub(super) struct Writer {
     disk: Option<Disk>,
     state: Arc<RwLock<State>>,
@@ -79,6 +82,10 @@ impl Writer {
                     };
                     value["metadata"]["resourceVersion"] = Value::String(self.version.to_string());
                     let object = Arc::new(Stored::new(&value, &fields));
+                    if object.body.len() > OBJECT {
+                        drop(answer.send(Err(Refusal::TooLarge)));
+                        continue;
+                    }
                     let after = (!removed).then(|| object.clone());
                     pending.insert((shelf.clone(), key.clone()), after);
                     let event = Event { version: self.version, key, before, object, removed };

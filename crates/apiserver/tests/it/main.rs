@@ -2,8 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test's helpers fail as its tests do")]
 
+mod door;
+mod kube_rs;
+mod matrix;
 mod objects;
+mod replay;
 mod restart;
+mod robust;
 mod support;
 mod tls;
 mod watches;

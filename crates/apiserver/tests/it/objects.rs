@@ -263,7 +263,11 @@ async fn a_paged_list_is_of_one_moment() {
     let names: Vec<String> = second.items.iter().map(kube::ResourceExt::name_any).collect();
     assert_eq!(names, ["c", "d"]);
     assert_eq!(second.metadata.resource_version, first.metadata.resource_version);
-    assert_eq!(second.metadata.continue_, None);
+    assert_eq!(
+        second.metadata.continue_.as_deref(),
+        Some(""),
+        "as the real server says that there is no more"
+    );
 }
 
 #[tokio::test]
@@ -325,6 +329,15 @@ async fn a_lease_changes_hands_by_version_only() {
     leases.replace("l", &PostParams::default(), &hand_over("two")).await.unwrap();
     let late = leases.replace("l", &PostParams::default(), &hand_over("three")).await;
     assert_eq!(refusal(late.unwrap_err()).0, 409);
+}
+
+#[tokio::test]
+async fn what_is_not_served_is_not_found_whatever_the_client_takes() {
+    let server = server().await;
+    let protobuf = [("accept", "application/com.github.proto-openapi.spec.v2@v1.0+protobuf")];
+    // kubectl asks this for kinds that it does not know, and goes on only after a 404.
+    assert_eq!(raw(&server, "GET", "/openapi/v2", &protobuf, "").await.0, 404);
+    assert_eq!(raw(&server, "GET", "/apis/demo.example.com/v1", &protobuf, "").await.0, 406);
 }
 
 #[tokio::test]
