@@ -28,6 +28,8 @@ pub(crate) enum Command {
     Status(StatusArguments),
     /// Checks a folder of desired resources, as a source would before it applies them.
     Validate(ValidateArguments),
+    /// Holds an event log against the rules: which was broken, where, when.
+    Check(CheckArguments),
     /// Declares a machine's failures dealt with: they spend no budget any more.
     Resolve(MarkArguments),
     /// Lets a machine try again what failed there too often.
@@ -105,6 +107,9 @@ pub(crate) struct UpArguments {
     /// Appends each API request to this file, as audit.k8s.io/v1 JSON lines.
     #[arg(long, value_name = "FILE")]
     pub(crate) audit: Option<PathBuf>,
+    /// Appends what happens to this file, as an event log that `muster check` judges.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) events: Option<PathBuf>,
     /// json: the first line of the output says that it is ready, and where.
     #[arg(long, short, value_enum, default_value_t)]
     pub(crate) output: Output,
@@ -145,6 +150,20 @@ pub(crate) struct ValidateArguments {
     /// The folder.
     pub(crate) folder: PathBuf,
     /// How to print the problems.
+    #[arg(long, short, value_enum, default_value_t)]
+    pub(crate) output: Output,
+}
+
+/// `muster check`.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Ends with 0 when no rule was broken, 2 when one was, 1 when the log cannot be read, 64 when the \
+command line makes no sense. A line may have 4 MiB; at most 10,000 violations are listed."
+)]
+pub(crate) struct CheckArguments {
+    /// The log, as `muster up --events` and `muster simulate --events` write it.
+    pub(crate) events: PathBuf,
+    /// How to print what was found.
     #[arg(long, short, value_enum, default_value_t)]
     pub(crate) output: Output,
 }

@@ -9,6 +9,8 @@ pub(crate) enum ExitStatus {
     Done,
     /// It did its work, and the answer is bad news (problems found): 1.
     Problems,
+    /// It did its work, and rules were broken: 2.
+    Violations,
     /// What it waited for did not come in time: 3.
     TimedOut,
     /// The command line makes no sense: 64, as sysexits(3) has it.
@@ -23,6 +25,7 @@ impl From<ExitStatus> for ExitCode {
         Self::from(match status {
             ExitStatus::Done => 0,
             ExitStatus::Problems => FAILURE,
+            ExitStatus::Violations => 2,
             ExitStatus::TimedOut => 3,
             ExitStatus::Usage => 64,
         })

@@ -55,6 +55,7 @@ fn run(command: Command) -> anyhow::Result<ExitStatus> {
             Command::Why(arguments) => commands::why(&arguments, printer).await?,
             Command::Status(arguments) => commands::status(&arguments, printer).await?,
             Command::Validate(arguments) => commands::validate(&arguments, printer)?,
+            Command::Check(arguments) => commands::check(&arguments, printer)?,
             Command::Resolve(arguments) => commands::resolve(&arguments, printer).await?,
             Command::Retry(arguments) => commands::retry(&arguments, printer).await?,
             Command::Enroll(arguments) => commands::enroll(&arguments, printer).await?,

@@ -11,6 +11,7 @@ mod read;
 mod render;
 mod run;
 mod sources;
+mod tap;
 mod unreadable;
 mod watch;
 mod work;
@@ -18,6 +19,7 @@ mod write;
 
 use std::path::PathBuf;
 
+pub use tap::EventSink;
 use tokio_util::sync::CancellationToken;
 
 /// What a controller is told.
@@ -33,6 +35,8 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// Ends it, orderly.
     pub shutdown: CancellationToken,
+    /// Where events go, if somebody wants them (docs/events.md).
+    pub events: Option<EventSink>,
 }
 
 /// Why the controller ended before it was told to.

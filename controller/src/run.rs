@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use kube::Api;
 use kube::core::DeserializeGuard;
 use muster_crds::names;
-use muster_fleet::{Change, Effect, Input, Key, State, Written, step};
+use muster_fleet::{Change, Effect, Input, Key, State, Written};
 use muster_model::{BaselineKind, BaselineRef, Digest, MachineName, ObjectName, ProposalKey};
 use smol_str::SmolStr;
 use tokio::sync::{mpsc, watch as value};
@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::lease::{Election, RENEW_EVERY};
+use crate::tap::Tap;
 use crate::unreadable::reopening;
 use crate::watch::{Chain, Kind, LOOK_EVERY, News, watch};
 use crate::work::{Ended, Work};
@@ -149,7 +150,8 @@ async fn lead(settings: &Settings, identity: &str, epoch: u64, leading: &mut val
     drop(sender);
     let mut unsynced: BTreeSet<&'static str> = KINDS.iter().copied().collect();
     let mut state = State::new();
-    observe(&mut state, Change::Epoch(epoch));
+    let mut tap = Tap::new(settings.events.as_ref(), identity, epoch);
+    observe(&mut state, &mut tap, Change::Epoch(epoch));
     let mut work = Work::new(writer);
     let mut last_pass = Instant::now() - PASS_EVERY;
     loop {
@@ -163,21 +165,23 @@ async fn lead(settings: &Settings, identity: &str, epoch: u64, leading: &mut val
             }
             () = settings.shutdown.cancelled() => break,
             one = news.recv() => match one {
-                Some(News::Changed(changes)) => changes.into_iter().for_each(|change| observe(&mut state, change)),
+                Some(News::Changed(changes)) => {
+                    changes.into_iter().for_each(|change| observe(&mut state, &mut tap, change));
+                }
                 Some(News::Synced(kind)) => {
                     unsynced.remove(kind);
                 }
                 None => break,
             },
             Ended { key, written, shown } = work.ended() => {
-                shown.into_iter().for_each(|change| observe(&mut state, change));
+                shown.into_iter().for_each(|change| observe(&mut state, &mut tap, change));
                 if let Some(key) = key {
-                    written_back(&mut state, &mut work, key, written);
+                    written_back(&mut state, &mut tap, &mut work, key, written);
                 }
             }
             () = sleep_until(due) => {
                 last_pass = Instant::now();
-                let effects = step(&mut state, Input::Pass(Timestamp::now()));
+                let effects = tap.step(&mut state, Input::Pass(Timestamp::now()));
                 work.push(effects);
             }
         }
@@ -193,16 +197,17 @@ async fn lead(settings: &Settings, identity: &str, epoch: u64, leading: &mut val
         info!("writes were still under way when the leadership ended");
     }
     watches.shutdown().await;
+    tap.ends();
     info!(namespace = settings.namespace, epoch, "not leading any more");
 }
 
-fn observe(state: &mut State, change: Change) {
+fn observe(state: &mut State, tap: &mut Tap, change: Change) {
     // Observing has no effects; a pass has.
-    drop(step(state, Input::Observed(Box::new(change))));
+    drop(tap.step(state, Input::Observed(Box::new(change))));
 }
 
-fn written_back(state: &mut State, work: &mut Work, key: Key, outcome: Written) {
-    let effects: Vec<Effect> = step(state, Input::Written { key, now: Timestamp::now(), outcome });
+fn written_back(state: &mut State, tap: &mut Tap, work: &mut Work, key: Key, outcome: Written) {
+    let effects: Vec<Effect> = tap.step(state, Input::Written { key, now: Timestamp::now(), outcome });
     work.push(effects);
 }
 

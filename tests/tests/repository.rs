@@ -29,13 +29,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("muster-fleet", &["planner", "model"]),
     ("muster-journal", &["model"]),
     ("muster-checker", &["model"]),
+    ("muster-recorder", &["fleet", "checker", "model"]),
     ("muster-schema", &[]),
     ("muster-crds", &["model"]),
     ("muster-wire", &["model"]),
     ("muster-source", &["schema", "crds", "model"]),
     ("muster-apiserver", &["schema"]),
-    ("muster-sim", &["fleet", "journal", "checker", "wire", "planner", "model"]),
-    ("muster-controller", &["fleet", "planner", "source", "schema", "crds", "model"]),
+    ("muster-sim", &["fleet", "journal", "recorder", "checker", "wire", "planner", "model"]),
+    ("muster-controller", &["fleet", "recorder", "checker", "planner", "source", "schema", "crds", "model"]),
     ("muster-gateway", &["wire", "crds", "model"]),
     ("muster-agent", &["journal", "wire", "model"]),
     ("muster-tests", &[]),
@@ -75,7 +76,7 @@ fn arrows_between_crates_point_one_way() {
 }
 
 /// Crates without I/O, clock, environment, randomness, async or hash order.
-const PURE: &[&str] = &["model", "planner", "fleet", "journal", "checker"];
+const PURE: &[&str] = &["model", "planner", "fleet", "journal", "checker", "recorder"];
 
 #[test]
 fn pure_crates_have_their_bans_and_no_runtime() {

@@ -90,6 +90,7 @@ pub(crate) async fn controller(
         sole: false,
         state_dir: arguments.state_dir,
         shutdown: shutdown.clone(),
+        events: None,
     };
     printer.note(format!("controller of namespace {}", connection.namespace));
     let mut running = tokio::spawn(muster_controller::run(settings));

@@ -1,5 +1,6 @@
 //! The commands: one file each, a function of the arguments that prints and returns how it ended.
 
+mod check;
 mod clears;
 mod controller;
 mod enroll;
@@ -11,6 +12,7 @@ mod validate;
 mod why;
 mod why_text;
 
+pub(crate) use check::check;
 pub(crate) use controller::controller;
 pub(crate) use enroll::{
     EnrollError, GATEWAY_ADDRESS, GATEWAY_CA, GATEWAY_CONFIG_MAP, TokenWish, enroll, new_token, random_name,

@@ -7,6 +7,7 @@
 
 mod addresses;
 mod authority;
+mod events;
 mod kubeconfig;
 mod limits;
 mod machines;
@@ -27,6 +28,7 @@ use tokio::task::JoinSet;
 
 use self::addresses::AddressError;
 use self::authority::AuthorityError;
+use self::events::EventsError;
 use self::limits::LimitError;
 use self::machines::{Fleet, MachinesError};
 use self::parts::{Parts, PartsError};
@@ -67,6 +69,9 @@ pub(crate) enum UpError {
     /// Open files.
     #[error(transparent)]
     Limit(#[from] LimitError),
+    /// The event log.
+    #[error(transparent)]
+    Events(#[from] EventsError),
     /// A part.
     #[error(transparent)]
     Parts(#[from] PartsError),

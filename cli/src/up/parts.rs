@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::addresses::{self, Listeners, reachable};
 use super::authority::{self, AuthorityError};
+use super::events::EventFile;
 use super::source::{self, Desired};
 use super::state::{State, StateError};
 use super::{UpError, kubeconfig};
@@ -77,6 +78,7 @@ pub(super) struct Parts {
     controller: JoinHandle<Result<(), ControllerError>>,
     controller_stop: CancellationToken,
     gateway: Option<Handle>,
+    events: Option<EventFile>,
 }
 
 impl Parts {
@@ -88,6 +90,7 @@ impl Parts {
     ) -> Result<Self, UpError> {
         let namespace = arguments.namespace.clone();
         let (fleet_root, api_root) = (authority::fleet_root(state)?, authority::api_root(state)?);
+        let events = arguments.events.as_ref().map(|file| EventFile::open(file, &namespace)).transpose()?;
         let listeners = addresses::listen(state, arguments.listen, arguments.agents_listen).await?;
         let Listeners { api, api_address, gateway, gateway_address } = listeners;
         let server = open(arguments, state).await?;
@@ -109,6 +112,7 @@ impl Parts {
             sole: true,
             state_dir: state.folder("sources")?,
             shutdown: controller_stop.clone(),
+            events: events.as_ref().map(EventFile::sink),
         };
         let controller = tokio::spawn(muster_controller::run(settings));
         let config = GatewayConfig {
@@ -135,6 +139,7 @@ impl Parts {
             controller,
             controller_stop,
             gateway: Some(gateway),
+            events,
         })
     }
 
@@ -184,6 +189,9 @@ impl Parts {
             && let Ok(Err(error)) = (&mut self.controller).await
         {
             tracing::warn!(%error, "the controller ended badly");
+        }
+        if let Some(events) = self.events.take() {
+            events.close();
         }
         self.serving_stop.cancel();
         if !self.serving.is_finished() {

@@ -54,6 +54,7 @@ impl World {
             sole: true,
             state_dir: self.folder.path().to_owned(),
             shutdown: self.shutdown.clone(),
+            events: None,
         };
         self.controller = Some(tokio::spawn(async move { muster_controller::run(settings).await.unwrap() }));
     }

@@ -9,6 +9,9 @@ use crate::target::{Target, target};
 use crate::unavailable::floor;
 use crate::world::{MachineState, Presence, World};
 
+/// What is on record of a rollout is on record in whole seconds.
+const WHOLE_SECONDS: jiff::SignedDuration = jiff::SignedDuration::from_secs(1);
+
 /// An exact target of a baseline.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Item {
@@ -102,7 +105,7 @@ impl Items {
                             .packages
                             .iter()
                             .any(|asked| asked.name == item.package.name && asks_for(asked, item.to.as_ref()))
-                        || baseline.upgrades.is_some()
+                        || baseline.upgrades_any()
                 });
             }
             What::BaselineGone { baseline } => self.known.retain(|item, _| item.baseline != *baseline),
@@ -134,11 +137,12 @@ impl Items {
             let Some(rollout) = &baseline.rollout else { continue };
             let spread = self.known.entry(item.clone()).or_default();
             let members = members(world, baseline, now);
-            let failed: BTreeSet<&MachineName> =
-                members.iter().copied().filter(|machine| has_failed(world, machine, &item)).collect();
+            let resumed = resumed(world, &item);
+            let failed =
+                members.iter().filter(|machine| failures(world, machine, &item, resumed) > 0).count();
             let most = floor(rollout.max_failures, members.len());
-            if failed.len() > most && spread.barred.is_none() {
-                spread.barred = Some((now, failed.len(), most));
+            if failed > most && spread.barred.is_none() {
+                spread.barred = Some((now, failed, most));
             }
         }
     }
@@ -163,7 +167,7 @@ pub(crate) fn items(world: &World, spec: &crate::event::ActivitySpec) -> Vec<Ite
             for reference in &step.baselines {
                 let baseline = world.baselines.get(reference).and_then(|kept| kept.now());
                 let asks = baseline.is_some_and(|baseline| {
-                    baseline.upgrades.is_some()
+                    baseline.upgrades_any()
                         || baseline.packages.iter().any(|one| one.name == change.package.name)
                 });
                 if asks {
@@ -187,6 +191,16 @@ pub(crate) fn approves(approval: &crate::event::Approval, item: &Item, wave: Opt
             && pattern.version.as_ref().is_none_or(|version| Some(version) == item.to.as_ref())
     });
     named && wave.is_none_or(|wave| approval.wave.as_ref().is_none_or(|named| named == wave))
+}
+
+/// When a person last let the item go on: failures before that count no more (rule O3).
+fn resumed(world: &World, item: &Item) -> Option<Instant> {
+    let about_it = world.approvals.values().filter(|(approval, _)| {
+        approval.action == ApprovalAction::Resume
+            && approval.baseline == item.baseline
+            && approves(approval, item, None)
+    });
+    about_it.map(|(_, since)| *since).max()
 }
 
 /// The machines of a baseline that counts are taken of.
@@ -232,16 +246,13 @@ fn wave_members<'w>(
         .collect()
 }
 
-/// The distinct machine has a failed attempt at the item that still counts.
-fn has_failed(world: &World, name: &MachineName, item: &Item) -> bool {
-    failures(world, name, item) > 0
-}
-
-fn failures(world: &World, name: &MachineName, item: &Item) -> usize {
+/// How often a machine has failed the item, as far as that still counts.
+fn failures(world: &World, name: &MachineName, item: &Item, resumed: Option<Instant>) -> usize {
     let Some(spec) = world.machines.get(name).and_then(|machine| machine.spec.now()) else { return 0 };
     let counts = |activity: &&crate::world::ActivityState| {
         activity.spec.machine_uid == spec.uid
             && activity.spec.name.number > spec.retried_through
+            && resumed.is_none_or(|resumed| activity.finished.is_some_and(|finished| finished > resumed))
             && activity.charged().iter().any(|step| {
                 step.baselines.contains(&item.baseline) && step.is_about(&item.package, item.to.as_ref())
             })
@@ -249,15 +260,20 @@ fn failures(world: &World, name: &MachineName, item: &Item) -> usize {
     world.history(name).filter(counts).count()
 }
 
-/// Since when the machine has the item; `None`: it does not.
-fn has(machine: &MachineState, item: &Item) -> Option<Instant> {
+/// Since when the machine has the item, at the earliest: we brought it, or it was reported; `None`: it does not.
+fn has(world: &World, name: &MachineName, machine: &MachineState, item: &Item) -> Option<Instant> {
     let report = machine.report.now()?;
     let package = report.packages.iter().find(|package| package.key() == item.package);
     let is = match (package, &item.to) {
         (Some(package), to) => package.installed == *to && !package.broken,
         (None, to) => to.is_none(),
     };
-    is.then(|| machine.versions_since.get(&item.package).copied().unwrap_or(Instant::MIN))
+    let brought = world
+        .history(name)
+        .filter(|activity| activity.phase == Phase::Succeeded && activity.carries(item))
+        .filter_map(|activity| activity.finished);
+    let reported = machine.versions_since.get(&item.package).copied().unwrap_or(Instant::MIN);
+    is.then(|| brought.last().map_or(reported, |brought| brought.min(reported)))
 }
 
 /// Whether the item is surely the machine's target by this baseline: nobody else has a say about the package there.
@@ -277,7 +293,7 @@ fn wants(world: &World, name: &MachineName, machine: &MachineState, item: &Item,
         };
         let names = baseline.packages.iter().filter(|one| one.name == item.package.name).collect::<Vec<_>>();
         if *reference != item.baseline {
-            if !names.is_empty() || baseline.upgrades.is_some() {
+            if !names.is_empty() || baseline.upgrades_any() {
                 return false;
             }
             continue;
@@ -288,8 +304,15 @@ fn wants(world: &World, name: &MachineName, machine: &MachineState, item: &Item,
     asked && world.history(name).all(|activity| !activity.is_in_flight())
 }
 
+/// Some machine of the baseline has the item.
+pub(crate) fn is_anywhere(world: &World, baseline: &Baseline, item: &Item, at: Instant) -> bool {
+    members(world, baseline, at)
+        .into_iter()
+        .any(|name| world.machines.get(name).is_some_and(|machine| has(world, name, machine, item).is_some()))
+}
+
 /// At least one machine of a wave has the item.
-fn has_evidence(
+pub(crate) fn has_evidence(
     world: &World,
     baseline: &Baseline,
     rollout: &Rollout,
@@ -301,7 +324,7 @@ fn has_evidence(
     wave.selector.is_some()
         && wave_members(world, baseline, rollout, place, at)
             .iter()
-            .any(|(_, machine)| has(machine, item).is_some())
+            .any(|(name, machine)| has(world, name, machine, item).is_some())
 }
 
 /// Why a wave with a selector has surely not passed the item (rule O2); `None`: it may have.
@@ -320,11 +343,13 @@ pub(crate) fn unpassed(
     }
     let members = wave_members(world, baseline, rollout, place, at);
     let no = |why: String| Some(Unpassed { wave: wave.name.clone(), why });
+    // Whoever resumed an item lets it pass over waves that can bring no evidence.
+    let resumed = resumed(world, item);
     if members.is_empty() {
-        return no("it picks no machine".to_owned());
+        return resumed.map_or_else(|| no("it picks no machine".to_owned()), |_| None);
     }
     let most = floor(wave.max_failures.unwrap_or(rollout.max_failures), members.len());
-    let failed = members.iter().filter(|(name, _)| has_failed(world, name, item)).count();
+    let failed = members.iter().filter(|(name, _)| failures(world, name, item, resumed) > 0).count();
     if failed > most {
         return no(format!("{failed} of its machines failed it, and {most} may"));
     }
@@ -336,20 +361,21 @@ pub(crate) fn unpassed(
         {
             return no(format!("{} is under way", activity.spec.name));
         }
-        match has(machine, item) {
+        match has(world, name, machine, item) {
             Some(since) => {
                 evidence = true;
                 let soaked = since.saturating_add(wave.soak.length()).unwrap_or(Instant::MAX);
-                if soaked > at + world.lag && started_there(world, name, item) {
+                if soaked > at + world.lag + WHOLE_SECONDS && started_there(world, name, item) {
                     return no(format!("{name} has it since {since}, and it soaks until {soaked}"));
                 }
             }
-            None if failures(world, name, item) >= 4 => {}
+            None if failures(world, name, item, None) >= 4 => {}
             None if wants(world, name, machine, item, at) && world.lag.is_zero() => wanting = Some(*name),
             None => {}
         }
     }
     match wanting {
+        Some(_) if !evidence && resumed.is_some() => None,
         Some(name) if !evidence => no(format!("none of its machines has it, and {name} wants it")),
         Some(name) => no(format!("{name} wants it still")),
         None => None,

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 use muster_model::{
-    AbsentMachines, ActivityName, BaselineKind, BaselineRef, Instant, MachineName, Mode, ObjectName,
-    PackageKey, Phase, Share, StepAction,
+    AbsentMachines, ActivityName, BaselineRef, Instant, MachineName, Mode, ObjectName, PackageKey, Phase,
+    Share, StepAction,
 };
 
 use crate::event::{Budget, Report, Selector};
@@ -246,9 +246,6 @@ fn ours<'w>(world: &'w World, machine: &MachineName, at: Instant) -> Ours<'w> {
 fn min_ready(world: &World, activity: &ActivityState, at: Instant) -> SignedDuration {
     let served = activity.spec.steps.iter().flat_map(|step| &step.baselines);
     let of = |baseline: &BaselineRef| {
-        if baseline.kind != BaselineKind::PackageBaseline {
-            return SignedDuration::ZERO;
-        }
         let versions =
             world.baselines.get(baseline).map(|kept| kept.possible(at, world.lag)).unwrap_or_default();
         let lengths = versions.into_iter().map(|baseline| {

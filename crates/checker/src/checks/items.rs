@@ -3,7 +3,9 @@
 use muster_model::MachineName;
 
 use crate::event::{ApprovalAction, Baseline, Rollout};
-use crate::items::{Item, Items, Spread, approves, items, size, unpassed, wave_of};
+use crate::items::{
+    Item, Items, Spread, approves, has_evidence, is_anywhere, items, size, unpassed, wave_of,
+};
 use crate::start::Start;
 use crate::violation::{About, Findings};
 use crate::world::{MachineState, World};
@@ -98,10 +100,11 @@ fn waves(
             return;
         }
         if wave.selector.is_none()
+            && !is_anywhere(world, baseline, item, at)
             && let Some((name, activity)) = in_flight_of_pool(world, spread, &pool, item)
         {
             let message = format!(
-                "{} has not passed wave {}: {activity} on {name} is under way",
+                "{} has not passed wave {}: nobody has it, and {activity} on {name} is under way",
                 item.name(),
                 wave.name
             );
@@ -115,6 +118,11 @@ fn waves(
             None => rollout.waves.iter().find(|wave| wave.selector.is_none() && wave.approval_required),
         };
         let Some(wave) = wave else { return };
+        // What is there already, or has passed, was let in before.
+        let there = own.is_some_and(|place| has_evidence(world, baseline, rollout, place, item, at));
+        if spread.passed.contains(&wave.name) || (there && spread.started.is_empty()) {
+            return;
+        }
         let approved = world.approvals.values().any(|(approval, _)| {
             approval.action == ApprovalAction::Approve
                 && approval.baseline == item.baseline

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use muster_model::{Cover, Instant, ObjectName, StepAction, WindowAction, WindowsPolicy};
 
-use crate::event::{Event, ItemPattern, Policy, Step, StepEvent, What, Window};
+use crate::event::{Event, ItemPattern, Override, Policy, Step, StepEvent, What, Window};
 use crate::start::Start;
 use crate::violation::{About, Findings};
 use crate::window::{Calendar, Opening, merge};
@@ -141,13 +141,12 @@ fn pass(world: &World, start: &Start<'_>, step: &Step, machine: &MachineState, g
     for one in world.overrides.values() {
         let selects =
             one.selector.as_ref().is_none_or(|selector| machine.maybe(selector, start.at, world.lag));
-        // A step that changes no package, a reboot, passes with the activity whose items do.
-        let requested: Vec<_> = match step.requested().count() {
-            0 => start.spec.steps.iter().flat_map(Step::requested).collect(),
-            _ => step.requested().collect(),
+        let named = if step.requested().next().is_some() {
+            step.requested().all(|change| one.items.iter().any(|item| matches(item, step, change)))
+        } else {
+            names_rest(one, start, step)
         };
-        let named = |change: &muster_model::Change| one.items.iter().any(|item| matches(item, step, change));
-        if start.at >= one.until + world.lag || !selects || !requested.iter().all(|change| named(change)) {
+        if start.at >= one.until + world.lag || !selects || !named {
             continue;
         }
         let passes = |name: &ObjectName| one.windows.as_ref().is_none_or(|names| names.contains(name));
@@ -159,9 +158,24 @@ fn pass(world: &World, start: &Start<'_>, step: &Step, machine: &MachineState, g
     }
 }
 
+/// A step that changes no package passes if its reboot is named, or with all that the activity changes.
+fn names_rest(one: &Override, start: &Start<'_>, step: &Step) -> bool {
+    let reboot = |item: &ItemPattern| {
+        item.reboot && item.baseline.as_ref().is_none_or(|baseline| step.baselines.contains(baseline))
+    };
+    let steps = start.spec.steps.iter();
+    let others: Vec<_> =
+        steps.flat_map(|other| other.requested().map(move |change| (other, change))).collect();
+    let named = |(other, change): &(&Step, &muster_model::Change)| {
+        one.items.iter().any(|item| matches(item, other, change))
+    };
+    one.items.iter().any(reboot) || (!others.is_empty() && others.iter().all(named))
+}
+
 /// Whether people's name of an item fits a change of a step.
 pub(crate) fn matches(item: &ItemPattern, step: &Step, change: &muster_model::Change) -> bool {
-    item.baseline.as_ref().is_none_or(|baseline| step.baselines.contains(baseline))
+    !item.reboot
+        && item.baseline.as_ref().is_none_or(|baseline| step.baselines.contains(baseline))
         && item.package.as_ref().is_none_or(|package| *package == change.package.name)
         && item.architecture.as_ref().is_none_or(|one| *one == change.package.architecture)
         && item.version.as_ref().is_none_or(|version| Some(version) == change.to.as_ref())

@@ -23,6 +23,9 @@ pub struct ItemPattern {
     /// The target version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<DebianVersion>,
+    /// No package, but the reboot that the baseline asks for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reboot: bool,
 }
 
 /// A RolloutApproval.

@@ -75,7 +75,7 @@ pub struct Baseline {
     /// Its requirements; of a KernelBaseline the followed package.
     #[serde(default)]
     pub packages: Vec<Requirement>,
-    /// Which upgrades it wants; absent: none.
+    /// Which upgrades it wants: `None`, `Security`, `All`; absent: it has no say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upgrades: Option<SmolStr>,
     /// Whether versions may go down (rule V5).
@@ -105,6 +105,11 @@ pub struct Baseline {
 }
 
 impl Baseline {
+    /// Whether it asks for upgrades of packages that it does not name.
+    pub(crate) fn upgrades_any(&self) -> bool {
+        self.upgrades.as_ref().is_some_and(|policy| policy != "None")
+    }
+
     /// Kind and name.
     #[must_use]
     pub fn reference(&self) -> BaselineRef {

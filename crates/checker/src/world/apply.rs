@@ -4,7 +4,7 @@ use muster_model::{ActivityName, BaselineRef, Instant, Phase};
 
 use super::{ActivityState, Presence, World};
 use crate::event::{
-    ActivityCreated, ActivityFinished, ActivityFound, Event, Machine, Report, StepEvent, What,
+    ActivityCreated, ActivityFinished, ActivityFound, ApprovalAction, Event, Machine, Report, StepEvent, What,
 };
 
 /// How many deleted activities are remembered for each machine.
@@ -115,7 +115,11 @@ impl World {
             What::Approval(approval) => {
                 self.approvals.insert(approval.name.clone(), (approval.clone(), now));
             }
-            What::ApprovalGone { name } => drop(self.approvals.remove(name)),
+            // What it approved or resumed stays so.
+            What::ApprovalGone { name } => {
+                self.approvals
+                    .retain(|known, (approval, _)| known != name || approval.action != ApprovalAction::Pause);
+            }
             What::Override(one) => drop(self.overrides.insert(one.name.clone(), one.clone())),
             What::OverrideGone { name } => drop(self.overrides.remove(name)),
             _ => {}

@@ -66,11 +66,11 @@ fn the_rest_waits_for_the_canaries() {
 fn a_wave_soaks() {
     let soaked = |at: &str| story(", \"soak\": \"1h\"", "", &format!("{CANARIES} {at} create c-1"));
     check(
-        &soaked("02:01"),
+        &soaked("02:00:58"),
         &expect![[r#"
-        ! 2026-11-27T02:01:00Z O2 StartedBeforeItsWave c-1: openssl:amd64 2 has not passed wave canary: a has it since 2026-11-27T01:02:00Z, and it soaks until 2026-11-27T02:02:00Z [PackageBaseline/fix]
-    "#]],
-        &soaked("02:02"),
+            ! 2026-11-27T02:00:58Z O2 StartedBeforeItsWave c-1: openssl:amd64 2 has not passed wave canary: a has it since 2026-11-27T01:01:00Z, and it soaks until 2026-11-27T02:01:00Z [PackageBaseline/fix]
+        "#]],
+        &soaked("02:01"),
     );
     // Passed is passed: a canary that joins later does not take it back.
     let joined = story(
@@ -91,6 +91,21 @@ fn a_wave_that_picks_nobody_passes_nothing() {
         "#]],
         &story("", "", "00:30 report a openssl=2\n 00:30 report b openssl=2\n 01:00 create c-1"),
     );
+}
+
+// rule: O2
+#[test]
+fn a_person_may_pass_over_a_wave_without_evidence() {
+    let resumed = story(
+        "",
+        "",
+        "00:30 gone a\n 00:30 gone b\n 00:40 approval go {\"action\": \"Resume\"}\n 01:00 create c-1",
+    );
+    assert_eq!(judged(&resumed), "= nothing\n");
+    // But not over one that is under way.
+    let running =
+        story("", "", "00:40 approval go {\"action\": \"Resume\"}\n 01:00 create a-1\n 01:00 create c-1");
+    assert!(judged(&running).contains("a-1 is under way"), "{}", judged(&running));
 }
 
 // rule: O3
@@ -136,12 +151,14 @@ fn shares_of_the_rest_come_in_their_turn() {
     check(
         &story("", "", &format!("{tenth} 01:00 create b-1")),
         &expect![[r#"
-            ! 2026-11-27T01:00:00Z O2 StartedBeforeItsWave b-1: openssl:amd64 2 has not passed wave first: a-1 on a is under way [PackageBaseline/fix]
+            ! 2026-11-27T01:00:00Z O2 StartedBeforeItsWave b-1: openssl:amd64 2 has not passed wave first: nobody has it, and a-1 on a is under way [PackageBaseline/fix]
         "#]],
         &story(
             "",
             "",
-            &format!("{tenth} 01:01 succeed a-1\n 01:02 report a openssl=2 last=1\n 01:03 create b-1"),
+            &format!(
+                "{tenth} 01:01 succeed a-1\n 01:02 report a openssl=2 last=1\n 01:03 create b-1\n 01:03 create c-1"
+            ),
         ),
     );
 }

@@ -193,6 +193,12 @@ fn an_override_passes_what_it_names_until_it_ends() {
         let said = judged(&freeze(true, other));
         assert!(said.contains("StartedInFreeze"), "{other}: {said}");
     }
+    let reboot = |words: &str| {
+        freeze(true, "override urgent {\"items\": [{\"reboot\": true}]}")
+            .replace("create a-1", &format!("create a-1 {words}"))
+    };
+    assert!(judged(&reboot("reboot")).contains("Packages started"), "packages are not named");
+    assert_eq!(judged(&reboot("only reboot")), "= nothing\n");
     check(
         &story("05:00 create a-1"),
         &expect![[r#"

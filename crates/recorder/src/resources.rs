@@ -1,0 +1,225 @@
+//! Resources as events: every field of the model is either told or named here as one that no rule needs.
+
+use muster_checker::event::{self, Expression, Operator, Selector};
+use muster_fleet::SourceState;
+use muster_model::{
+    Approval, BaselineCommon, Budget, BudgetLimit, Health, KernelBaseline, LabelSelector, LabelTest,
+    PackageBaseline, PackageRequirement, Picks, Policy, RebootPolicy, RolloutSpec, UpgradePolicy, Wave, When,
+    Window,
+};
+use smol_str::{SmolStr, ToSmolStr};
+
+use crate::activity::duration;
+
+fn selector(selector: &LabelSelector) -> Selector {
+    let mut told = Selector::default();
+    for (key, test) in selector.terms() {
+        let (operator, values) = match test {
+            LabelTest::Is(value) => {
+                told.match_labels.insert(SmolStr::new(key), value.clone());
+                continue;
+            }
+            LabelTest::In(values) => (Operator::In, values.clone()),
+            LabelTest::NotIn(values) => (Operator::NotIn, values.clone()),
+            LabelTest::Exists => (Operator::Exists, Default::default()),
+            LabelTest::DoesNotExist => (Operator::DoesNotExist, Default::default()),
+        };
+        told.match_expressions.push(Expression { key: SmolStr::new(key), operator, values });
+    }
+    told
+}
+
+fn revision(provenance: Option<&muster_model::Provenance>) -> Option<SmolStr> {
+    provenance.map(|provenance| provenance.revision.clone())
+}
+
+pub(crate) fn package_baseline(baseline: &PackageBaseline) -> event::Baseline {
+    let PackageBaseline {
+        common,
+        packages,
+        upgrades,
+        downgrades,
+        removals,
+        conffiles,
+        reboot,
+        health,
+        rollout,
+    } = baseline;
+    let BaselineCommon { name, uid, generation: _, selector: machines, mode, priority, provenance } = common;
+    let RebootPolicy { policy, timeout } = reboot;
+    let Health { units, settle } = health;
+    event::Baseline {
+        kind: baseline.reference().kind,
+        name: name.clone(),
+        uid: uid.clone(),
+        revision: revision(provenance.as_ref()),
+        selector: selector(machines),
+        mode: *mode,
+        priority: *priority,
+        packages: packages.iter().map(requirement).collect(),
+        upgrades: upgrades.map(|policy| {
+            SmolStr::new_static(match policy {
+                UpgradePolicy::None => "None",
+                UpgradePolicy::Security => "Security",
+                UpgradePolicy::All => "All",
+            })
+        }),
+        downgrades: *downgrades,
+        removals: *removals,
+        conffiles: *conffiles,
+        reboot: *policy,
+        reboot_timeout: Some(duration(*timeout)),
+        units: units.clone(),
+        settle: duration(*settle),
+        rollout: Some(spread(rollout)),
+    }
+}
+
+fn requirement(requirement: &PackageRequirement) -> event::Requirement {
+    let PackageRequirement { name, architecture, state, version, hold } = requirement;
+    event::Requirement {
+        name: name.clone(),
+        architecture: architecture.clone(),
+        state: *state,
+        version: version.to_smolstr(),
+        hold: *hold,
+    }
+}
+
+fn spread(rollout: &RolloutSpec) -> event::Rollout {
+    let RolloutSpec { waves, zone_key, max_unavailable, max_failures, min_ready } = rollout;
+    event::Rollout {
+        waves: waves.iter().map(wave).collect(),
+        max_unavailable: *max_unavailable,
+        max_failures: *max_failures,
+        min_ready: duration(*min_ready),
+        zone_key: zone_key.clone(),
+    }
+}
+
+fn wave(wave: &Wave) -> event::Wave {
+    let Wave { name, picks, soak, approval } = wave;
+    let (machines, share) = match picks {
+        Picks::Selected(machines) => (Some(selector(machines)), None),
+        Picks::Share(share) => (None, Some(*share)),
+    };
+    event::Wave {
+        name: name.as_str().into(),
+        selector: machines,
+        machines: share,
+        soak: duration(*soak),
+        max_failures: None,
+        approval_required: *approval == Approval::Required,
+    }
+}
+
+pub(crate) fn kernel_baseline(baseline: &KernelBaseline) -> event::Baseline {
+    let KernelBaseline { common, package, version, command_line_present: _, command_line_absent: _ } =
+        baseline;
+    let BaselineCommon { name, uid, generation: _, selector: machines, mode, priority, provenance } = common;
+    event::Baseline {
+        kind: baseline.reference().kind,
+        name: name.clone(),
+        uid: uid.clone(),
+        revision: revision(provenance.as_ref()),
+        selector: selector(machines),
+        mode: *mode,
+        priority: *priority,
+        packages: vec![event::Requirement {
+            name: package.clone(),
+            architecture: None,
+            state: Default::default(),
+            version: version.to_smolstr(),
+            hold: false,
+        }],
+        upgrades: None,
+        downgrades: Default::default(),
+        removals: Default::default(),
+        conffiles: Default::default(),
+        reboot: Default::default(),
+        reboot_timeout: None,
+        units: Default::default(),
+        settle: Default::default(),
+        rollout: None,
+    }
+}
+
+pub(crate) fn window(window: &Window) -> event::Window {
+    let Window { name, uid: _, generation: _, selector: machines, action, when, cutoff, covers, provenance } =
+        window;
+    let mut told = event::Window {
+        name: name.clone(),
+        revision: revision(provenance.as_ref()),
+        selector: selector(machines),
+        action: *action,
+        schedule: None,
+        offset_days: 0,
+        time_zone: None,
+        duration: None,
+        from: None,
+        to: None,
+        unreadable: None,
+        cutoff: duration(*cutoff),
+        covers: covers.clone(),
+        overridable: false,
+    };
+    match when {
+        Ok(When::Recurring(recurrence)) => {
+            told.schedule = Some(SmolStr::new(recurrence.schedule().as_str()));
+            told.offset_days = recurrence.offset_days();
+            told.time_zone = Some(SmolStr::new(recurrence.zone().name()));
+            told.duration = Some(duration(recurrence.duration()));
+        }
+        Ok(When::Once { from, to }) => (told.from, told.to) = (Some(*from), Some(*to)),
+        Err(why) => told.unreadable = Some(why.clone()),
+    }
+    told
+}
+
+pub(crate) fn budget(budget: &Budget) -> event::Budget {
+    let Budget { name, uid: _, generation: _, selector: machines, limit, absent, provenance } = budget;
+    let (max_unavailable, min_available) = match limit {
+        BudgetLimit::MaxUnavailable(share) => (Some(*share), None),
+        BudgetLimit::MinAvailable(share) => (None, Some(*share)),
+    };
+    event::Budget {
+        name: name.clone(),
+        revision: revision(provenance.as_ref()),
+        selector: selector(machines),
+        max_unavailable,
+        min_available,
+        absent: *absent,
+    }
+}
+
+pub(crate) fn policy(policy: &Policy) -> event::Policy {
+    let Policy {
+        suspend,
+        windows,
+        unreachable_after,
+        absent_after,
+        freshness,
+        history_limit,
+        ttl,
+        activity_expiry,
+        estimates,
+    } = policy;
+    event::Policy {
+        suspend: *suspend,
+        windows: *windows,
+        unreachable_after: duration(*unreachable_after),
+        absent_after: duration(*absent_after),
+        freshness: duration(*freshness),
+        history_limit: *history_limit,
+        ttl: duration(*ttl),
+        activity_expiry: duration(*activity_expiry),
+        estimate_packages: duration(estimates.packages),
+        estimate_kernel: duration(estimates.kernel),
+        estimate_reboot: duration(estimates.reboot),
+    }
+}
+
+pub(crate) fn source(name: &SmolStr, source: &SourceState) -> event::Source {
+    let SourceState { revision, applying, owns } = source;
+    event::Source { name: name.clone(), revision: revision.clone(), applying: *applying, owns: owns.clone() }
+}
