@@ -90,6 +90,7 @@ mod tests {
             cause: Cause { revision: None, proposal: None },
             budgets: BTreeSet::new(),
             windows: BTreeMap::new(),
+            passed: BTreeSet::new(),
             expiry: jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1),
             health: HealthCheck::default(),
         }

@@ -10,7 +10,8 @@ use kube::{Resource, ResourceExt};
 use muster_crds::names;
 use muster_crds::{
     Activity, BaselineRollout, DisruptionBudget, FieldError, FleetMachine, FleetPolicy, GitSource,
-    KernelBaseline, MaintenanceWindow, PackageBaseline, PackageInventory, PackageProposal, presence,
+    KernelBaseline, MaintenanceWindow, PackageBaseline, PackageInventory, PackageProposal, WindowOverride,
+    presence,
 };
 use muster_fleet::{Change, Garbage, GatewayLease, Key, PresenceShard, SourceState};
 use muster_model::{BaselineKind, BaselineRef, Digest, MachineName, ObjectName, Presence};
@@ -148,6 +149,23 @@ pub(crate) fn window(object: MaintenanceWindow) -> Read {
     }
 }
 
+/// A WindowOverride. One that cannot be read lets nothing pass.
+pub(crate) fn window_override(object: WindowOverride) -> Vec<Change> {
+    match object.to_model() {
+        Ok(model) => vec![Change::Override(model)],
+        Err(errors) => {
+            let name = object.name_any();
+            warn!(window_override = name, errors = sentence(&errors), "the WindowOverride cannot be read");
+            window_override_gone(&name)
+        }
+    }
+}
+
+/// A WindowOverride is gone.
+pub(crate) fn window_override_gone(text: &str) -> Vec<Change> {
+    name(text).map(Change::OverrideGone).into_iter().collect()
+}
+
 /// A DisruptionBudget.
 pub(crate) fn budget(object: DisruptionBudget) -> Read {
     let Some(name) = name(&object.name_any()) else { return (Vec::new(), None) };
@@ -169,10 +187,17 @@ pub(crate) fn policy(object: FleetPolicy) -> Read {
         return (Vec::new(), None);
     }
     let what = place("FleetPolicy", names::FLEET_POLICY_NAME);
+    let seen = seen(&object, value(object.status.as_ref()));
     match object.to_model() {
         Ok(policy) => {
             let revision = object.annotations().get(names::ANNOTATION_REVISION).map(SmolStr::new);
-            (vec![Change::Policy(Some((policy, revision))), Change::Unreadable(what, None)], None)
+            let mut changes = vec![Change::Policy(Some((policy, revision))), Change::Unreadable(what, None)];
+            // What was measured is on record for an older generation.
+            let recorded = object.status.as_ref().and_then(|status| status.observed_generation);
+            if recorded.is_some_and(|recorded| Some(recorded) != object.metadata.generation) {
+                changes.push(Change::Unrecorded(Key::Policy));
+            }
+            (changes, Some((Key::Policy, seen)))
         }
         // Defaults in place of what a person wrote could be less careful: nothing starts.
         Err(errors) => (vec![Change::Policy(None), Change::Unreadable(what, Some(sentence(&errors)))], None),

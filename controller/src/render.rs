@@ -6,13 +6,13 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use muster_crds::names::{condition, reason};
 use muster_crds::{
-    BaselineRolloutStatus, BaselineStatus, Decided, DecisionStatus, DisruptionBudgetStatus,
-    MaintenanceWindowStatus, PackageReference,
+    BaselineRolloutStatus, BaselineStatus, Decided, DecisionStatus, DisruptionBudgetStatus, EstimatesStatus,
+    FleetPolicyStatus, MaintenanceWindowStatus, PackageReference,
 };
 use muster_fleet::Decision;
 use muster_model::{
-    BaselineSummary, BudgetSummary, Item, ItemProgress, PackageKey, Rollout, Unknown, Unmanaged, Verdict,
-    WindowSummary,
+    BaselineSummary, BudgetSummary, Estimates, Item, ItemProgress, PackageKey, Rollout, Unknown, Unmanaged,
+    Verdict, WindowSummary,
 };
 
 use crate::conditions::{Finding, fold, whole_seconds};
@@ -176,7 +176,7 @@ pub(crate) fn window(
     old: &[Condition],
     now: Timestamp,
 ) -> MaintenanceWindowStatus {
-    let WindowSummary { open, next_open, next_close: _, machines } = summary;
+    let WindowSummary { open, next_open, next_close: _, machines, capped } = summary;
     let finding = match unreadable {
         Some(why) => Finding::new(condition::READY, Some(false), reason::UNREADABLE, why),
         None if !open && next_open.is_none() => Finding::new(
@@ -187,6 +187,18 @@ pub(crate) fn window(
         ),
         None if *machines == 0 => {
             Finding::new(condition::READY, Some(true), reason::NO_MACHINES, "it selects no machine")
+        }
+        None if !capped.is_empty() => {
+            let kinds: Vec<&str> = capped.iter().map(|cover| cover.as_str()).collect();
+            Finding::new(
+                condition::READY,
+                Some(true),
+                reason::SHORT,
+                format!(
+                    "steps of kind {} take longer than half of it, and are started as if they took half: make it longer",
+                    kinds.join(" and ")
+                ),
+            )
         }
         None => Finding::new(
             condition::READY,
@@ -216,6 +228,23 @@ pub(crate) fn budget(
     };
     let conditions = fold(old, vec![Finding::new(condition::READY, Some(true), why, text)], generation, now);
     DisruptionBudgetStatus { conditions, ..DisruptionBudgetStatus::from_model(summary, generation) }
+}
+
+/// What was measured, in the FleetPolicy's status.
+pub(crate) fn policy(
+    medians: &Estimates,
+    estimates: &Estimates,
+    generation: i64,
+    old: &[Condition],
+    now: Timestamp,
+) -> FleetPolicyStatus {
+    let finding = Finding::new(condition::READY, Some(true), reason::VALID, "it can be read");
+    FleetPolicyStatus {
+        observed_generation: Some(generation),
+        estimates: Some(EstimatesStatus::from_model(estimates)),
+        medians: Some(EstimatesStatus::from_model(medians)),
+        conditions: fold(old, vec![finding], generation, now),
+    }
 }
 
 /// A rollout's status.

@@ -230,12 +230,13 @@ async fn sleep_until(due: Option<Instant>) {
 }
 
 /// What must have been seen whole before the first pass: a list of each kind, and the server's clock.
-const KINDS: [&str; 14] = [
+const KINDS: [&str; 15] = [
     clock::CLOCK,
     "fleetmachines",
     "packagebaselines",
     "kernelbaselines",
     "maintenancewindows",
+    "windowoverrides",
     "disruptionbudgets",
     "fleetpolicies",
     "packageinventories",
@@ -284,6 +285,7 @@ fn watches(
         None,
         kept("maintenancewindows", writer, read::window, Key::Window)
     );
+    kind!(muster_crds::WindowOverride, "windowoverrides", None, overrides());
     kind!(
         muster_crds::DisruptionBudget,
         "disruptionbudgets",
@@ -323,6 +325,19 @@ fn plain<K: 'static>(
         gone: Box::new(move |object, ()| gone(object)),
         unreadable: Box::new(move |object, why| {
             vec![Change::Unreadable(read::place(name, object), Some(why))]
+        }),
+    }
+}
+
+/// What does not parse lets nothing pass, and closes nothing.
+fn overrides() -> Kind<muster_crds::WindowOverride> {
+    Kind {
+        name: "windowoverrides",
+        read: Box::new(read::window_override),
+        gone: Box::new(|object, ()| read::window_override_gone(object)),
+        unreadable: Box::new(|object, why| {
+            warn!(window_override = object, why, "the WindowOverride cannot be read");
+            read::window_override_gone(object)
         }),
     }
 }
@@ -374,7 +389,7 @@ fn gone(key: Key) -> Vec<Change> {
         Key::Rollout(baseline) => vec![Change::RolloutGone(baseline)],
         Key::Machine(name) => vec![Change::MachineGone(name)],
         Key::Activity(name) => vec![Change::ActivityGone(name)],
-        Key::Garbage(_) => Vec::new(),
+        Key::Policy | Key::Garbage(_) => Vec::new(),
     }
 }
 
@@ -409,12 +424,13 @@ fn machines(
 }
 
 fn policies(writer: &Arc<Writer>) -> Kind<muster_crds::FleetPolicy> {
-    let seen_by = writer.clone();
+    let (seen_by, forgotten_by) = (writer.clone(), writer.clone());
     Kind {
         name: "fleetpolicies",
         read: Box::new(move |object| remember(&seen_by, read::policy(object))),
-        gone: Box::new(|object, ()| {
+        gone: Box::new(move |object, ()| {
             if object == names::FLEET_POLICY_NAME {
+                forgotten_by.forget(&Key::Policy);
                 vec![Change::Policy(None), Change::Unreadable(read::place("FleetPolicy", object), None)]
             } else {
                 Vec::new()

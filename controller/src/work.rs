@@ -148,5 +148,6 @@ fn replaces(newer: &Effect, older: &Effect) -> bool {
             | (Effect::RecordWindow { .. }, Effect::RecordWindow { .. })
             | (Effect::RecordBudget { .. }, Effect::RecordBudget { .. })
             | (Effect::RecordRollout { .. }, Effect::RecordRollout { .. })
+            | (Effect::RecordEstimates { .. }, Effect::RecordEstimates { .. })
     )
 }

@@ -15,7 +15,7 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Api, Resource, ResourceExt};
 use muster_crds::names::{self, condition};
 use muster_crds::{
-    Activity, ActivityStatus, BaselineRollout, DisruptionBudget, FleetMachine, KernelBaseline,
+    Activity, ActivityStatus, BaselineRollout, DisruptionBudget, FleetMachine, FleetPolicy, KernelBaseline,
     MaintenanceWindow, PackageBaseline, PackageInventory, PackageProposal,
 };
 use muster_fleet::{Change, Effect, Garbage, Key, Note, NoteKind, Written};
@@ -170,6 +170,12 @@ impl Writer {
                 self.record::<DisruptionBudget, _>(Key::Budget(name.clone()), name.as_str(), render).await
             }
             Effect::RecordRollout { baseline, rollout } => self.record_rollout(baseline, &rollout).await,
+            Effect::RecordEstimates { medians, estimates } => {
+                let render = |seen: &Seen, now| {
+                    render::policy(&medians, &estimates, seen.generation, &seen.conditions, now)
+                };
+                self.record::<FleetPolicy, _>(Key::Policy, names::FLEET_POLICY_NAME, render).await
+            }
             Effect::DeleteRollout { baseline } => {
                 self.delete::<BaselineRollout>(&muster_crds::rollout_name(&baseline), DeleteParams::default())
                     .await

@@ -58,9 +58,12 @@ pub struct ActivitySpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::object_names")]
     pub budgets: Vec<String>,
-    /// The Allow windows that it started in.
+    /// The Allow windows that it started in, and the windows that it passes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["covers"]))]
+    #[schemars(
+        length(max = 64),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["covers", "name"])
+    )]
     pub windows: Vec<ActivityWindow>,
     /// No step starts after it.
     pub expiry_time: Time,
@@ -201,6 +204,10 @@ pub struct ActivityWindow {
     /// The MaintenanceWindow's name.
     #[schemars(schema_with = "schema::object_name")]
     pub name: String,
+    /// The WindowOverride by which it passes the window. Absent: the window was open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::object_name")]
+    pub overridden_by: Option<String>,
 }
 
 /// How far an activity is.

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     Activity, BaselineRollout, DisruptionBudget, EnrollmentToken, FleetMachine, FleetPolicy, GitSource,
-    KernelBaseline, MaintenanceWindow, PackageBaseline, PackageInventory, PackageProposal,
+    KernelBaseline, MaintenanceWindow, PackageBaseline, PackageInventory, PackageProposal, WindowOverride,
 };
 
 /// The definitions of all kinds, in the order to apply them: guards before what they guard, sources last.
@@ -16,6 +16,7 @@ pub fn all_crds() -> Vec<CustomResourceDefinition> {
         FleetPolicy::crd(),
         DisruptionBudget::crd(),
         MaintenanceWindow::crd(),
+        WindowOverride::crd(),
         FleetMachine::crd(),
         EnrollmentToken::crd(),
         PackageInventory::crd(),

@@ -82,16 +82,20 @@ pub struct FleetPolicyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub observed_generation: Option<i64>,
-    /// How long steps take; windows with less time left are too short for them.
+    /// How long 95 of 100 steps take at most; windows with less time left are too short for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimates: Option<EstimatesStatus>,
+    /// How long half of the steps take at most; for forecasts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub medians: Option<EstimatesStatus>,
     /// Ready: it can be read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
 }
 
-/// How long steps take, by kind: the 95th percentile of what was measured.
+/// How long steps take, by kind: a percentile of the last 200 that ended, rounded up to half a minute; with fewer than twenty,
+/// what is assumed at first.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EstimatesStatus {

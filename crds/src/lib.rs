@@ -31,6 +31,7 @@ mod package_proposal;
 pub mod presence;
 mod reported;
 mod schema;
+mod window_override;
 
 pub use activity::*;
 pub use baseline_rollout::*;
@@ -49,3 +50,4 @@ pub use package_baseline::*;
 pub use package_inventory::*;
 pub use package_proposal::*;
 pub use reported::*;
+pub use window_override::*;

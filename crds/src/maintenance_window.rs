@@ -47,6 +47,8 @@ use crate::schema;
 #[x_kube(
     validation = Rule::new("has(self.schedule) != (has(self.from) || has(self.to))")
         .message("write either schedule (and duration), or from and to"),
+    validation = Rule::new("self.action == 'Deny' || !self.overridable")
+        .message("overridable is of a Deny: an Allow may always be passed"),
     validation = Rule::new("has(self.from) == has(self.to)").message("from and to go together"),
     validation = Rule::new("has(self.schedule) == has(self.duration)")
         .message("schedule and duration go together; a span from-to has no duration"),
@@ -92,6 +94,9 @@ pub struct MaintenanceWindowSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::covers")]
     pub covers: Option<Vec<Cover>>,
+    /// Of a Deny: whether a WindowOverride may let items pass it.
+    #[serde(default)]
+    pub overridable: bool,
 }
 
 fn zero() -> String {

@@ -89,6 +89,8 @@ pub mod reason {
     pub const NO_MACHINES: &str = "NoMachines";
     /// The resource is in order.
     pub const VALID: &str = "Valid";
+    /// Steps are estimated to take longer than half of the window.
+    pub const SHORT: &str = "Short";
     /// The resource cannot be read; the message says which field and why.
     pub const INVALID: &str = "Invalid";
     /// Another baseline of the same priority contradicts (rule S2).

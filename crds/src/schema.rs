@@ -105,6 +105,13 @@ pub(crate) fn capabilities(_: &mut SchemaGenerator) -> Schema {
 /// How long a source package's name with a version may be.
 pub(crate) const MAX_DRAW_KEY: usize = 200;
 
+/// The windows that an override is about.
+pub(crate) fn overridden_windows(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = set(&object_name(generator), 20);
+    schema.insert("minItems".into(), 1.into());
+    schema
+}
+
 /// What a machine draws for phased updates.
 pub(crate) fn draws(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

@@ -14,7 +14,7 @@ use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 use muster_crds::{
     Activity, EnrollmentToken, FleetMachine, FleetPolicy, MaintenanceWindow, PackageInventory,
-    PackageProposal, names, presence,
+    PackageProposal, WindowOverride, names, presence,
 };
 use muster_model::{ActivityName, Digest, MachineName, Phase, WantedSet};
 use smol_str::SmolStr;
@@ -41,6 +41,7 @@ pub(crate) struct Apis {
     pub(crate) inventories: Api<PackageInventory>,
     pub(crate) proposals: Api<PackageProposal>,
     pub(crate) windows: Api<MaintenanceWindow>,
+    pub(crate) overrides: Api<WindowOverride>,
     pub(crate) policies: Api<FleetPolicy>,
     pub(crate) leases: Api<Lease>,
     pub(crate) config_maps: Api<ConfigMap>,
@@ -55,6 +56,7 @@ impl Apis {
             inventories: Api::namespaced(client.clone(), namespace),
             proposals: Api::namespaced(client.clone(), namespace),
             windows: Api::namespaced(client.clone(), namespace),
+            overrides: Api::namespaced(client.clone(), namespace),
             policies: Api::namespaced(client.clone(), namespace),
             leases: Api::namespaced(client.clone(), namespace),
             config_maps: Api::namespaced(client.clone(), namespace),

@@ -3,8 +3,11 @@
 use kube::ResourceExt;
 use kube::api::ListParams;
 use muster_crds::FleetMachine;
-use muster_model::openness::{Guard, Openness, openness};
-use muster_model::{ActivityName, Cover, Instant, OutcomeReason, Policy, Presence, Window, WindowAction};
+use muster_model::openness::Openness;
+use muster_model::{
+    ActivityName, ActivitySpec, Cover, Instant, OutcomeReason, Pass, Passes, Policy, Presence, Window,
+    openness_past,
+};
 use muster_wire::{MayStartRequest, MayStartResponse};
 
 use crate::fleet::{Fleet, Record};
@@ -34,7 +37,7 @@ impl Core {
         }
         let now = (self.clock)();
         if model.spec.expiry <= now
-            || !self.is_open(fleet, &machine, &policy, step.action.cover(), now).await?
+            || !self.is_open(fleet, &machine, &policy, &model.spec, step.action.cover(), now).await?
         {
             return not_now(OutcomeReason::WindowClosed);
         }
@@ -51,12 +54,13 @@ impl Core {
         }
     }
 
-    /// Whether the windows let such a step start on the machine now (rules W1, W2, W7).
+    /// Whether the windows let such a step start on the machine now (rules W1, W2, W7, W9).
     async fn is_open(
         &self,
         fleet: &Fleet,
         machine: &FleetMachine,
         policy: &Policy,
+        activity: &ActivitySpec,
         cover: Cover,
         now: Instant,
     ) -> Result<bool, Refusal> {
@@ -78,15 +82,30 @@ impl Core {
                 }
             }
         }
-        let guards = |action: WindowAction| -> Vec<Guard<'_>> {
-            selecting.iter().filter(|window| window.action == action).map(guard).collect()
-        };
-        let (allows, denies) = (guards(WindowAction::Allow), guards(WindowAction::Deny));
+        let passes = self.passes(fleet, activity, cover, now).await?;
+        let selecting: Vec<&Window> = selecting.iter().collect();
         let estimate = policy.estimates.of(cover);
-        Ok(matches!(openness(&allows, &denies, policy.windows, now, estimate), Openness::Open { .. }))
+        let openness = openness_past(&selecting, &passes, policy.windows, now, estimate);
+        Ok(matches!(openness, Openness::Open { .. }))
     }
-}
 
-fn guard(window: &Window) -> Guard<'_> {
-    Guard { name: window.name.as_str(), when: window.when.as_ref().ok(), cutoff: window.cutoff }
+    /// What of the windows that the activity passed for such a step it still may (rule W9).
+    async fn passes(
+        &self,
+        fleet: &Fleet,
+        activity: &ActivitySpec,
+        cover: Cover,
+        now: Instant,
+    ) -> Result<Passes, Refusal> {
+        let mut passes = Passes::new();
+        for passed in activity.passed.iter().filter(|passed| passed.cover == cover) {
+            let found = fleet.apis.overrides.get_opt(passed.by.as_str()).await;
+            let found = found.map_err(|error| Refusal::unavailable("the request", &error))?;
+            let Some(Ok(found)) = found.map(|found| found.to_model()) else { continue };
+            if now < found.until && found.windows.contains(&passed.window) {
+                passes.insert(passed.window.clone(), Pass { by: found.name, until: found.until });
+            }
+        }
+        Ok(passes)
+    }
 }

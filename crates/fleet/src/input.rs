@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster_model::{
     Activity, ActivityName, ActivitySpec, BaselineRef, BaselineSummary, Budget, BudgetSummary, Digest,
-    Instant, Inventory, KernelBaseline, Machine, MachineName, ObjectName, OutcomeReason, PackageBaseline,
-    Phase, Policy, Proposal, ProposalKey, Rollout, Window, WindowSummary,
+    Estimates, Instant, Inventory, KernelBaseline, Machine, MachineName, ObjectName, OutcomeReason,
+    PackageBaseline, Phase, Policy, Proposal, ProposalKey, Rollout, Window, WindowOverride, WindowSummary,
 };
 use smol_str::SmolStr;
 use std::sync::Arc;
@@ -49,6 +49,10 @@ pub enum Change {
     Window(Window),
     /// A MaintenanceWindow is gone.
     WindowGone(ObjectName),
+    /// A WindowOverride.
+    Override(WindowOverride),
+    /// A WindowOverride is gone, or cannot be read: nothing passes by it.
+    OverrideGone(ObjectName),
     /// A DisruptionBudget.
     Budget(Budget),
     /// A DisruptionBudget is gone.
@@ -145,6 +149,8 @@ pub enum Key {
     Budget(ObjectName),
     /// A rollout.
     Rollout(BaselineRef),
+    /// The FleetPolicy.
+    Policy,
     /// An inventory or proposal.
     Garbage(Garbage),
 }
@@ -235,6 +241,13 @@ pub enum Effect {
         /// How far its items are.
         rollout: Rollout,
     },
+    /// Record how long steps take.
+    RecordEstimates {
+        /// Half of them, at most.
+        medians: Estimates,
+        /// 95 of 100, at most: what windows are asked with (rule W2).
+        estimates: Estimates,
+    },
     /// Delete the rollout of a baseline that is gone.
     DeleteRollout {
         /// Whose.
@@ -273,6 +286,7 @@ impl Effect {
             Self::RecordRollout { baseline, .. } | Self::DeleteRollout { baseline } => {
                 Key::Rollout(baseline.clone())
             }
+            Self::RecordEstimates { .. } => Key::Policy,
             Self::Mark { garbage, .. } | Self::Collect { garbage } => Key::Garbage(garbage.clone()),
             Self::Tell(_) => return None,
         })

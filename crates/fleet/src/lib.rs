@@ -8,6 +8,7 @@
 //! Deliberately not here: clocks, tasks, JSON, resource types.
 
 mod deadlines;
+mod durations;
 mod history;
 mod input;
 mod pass;

@@ -8,8 +8,9 @@ use muster_model::{
     Uid, Unknown, Verdict,
 };
 
+use crate::durations::Measured;
 use crate::input::{Effect, Key, Note, NoteKind};
-use crate::record::{Decision, TOTALS_EVERY, highest_number};
+use crate::record::{Decision, ESTIMATES_EVERY, TOTALS_EVERY, highest_number};
 use crate::{State, deadlines, history, presence, revision};
 
 /// Activities created in one pass, so that a huge fleet's first pass is not one burst; the rest follows at once.
@@ -49,6 +50,7 @@ pub(crate) fn pass(state: &mut State, now: Instant) -> Vec<Effect> {
     effects.extend(records(state, &plan, now));
     effects.extend(starts(state, &plan, now));
     effects.extend(totals(state, plan, now));
+    effects.extend(estimates(state, now));
     effects.extend(history::effects(state, now));
     presence::refresh(state, now);
     state.backoff.retain(|_, (_, until)| *until + FORGET_BACKOFF > now);
@@ -350,6 +352,27 @@ fn tell_verdict(state: &State, name: &muster_model::MachineName, decision: &Deci
     };
     let text = cut(format!("{} (rule {})", verdict.message(), verdict.rule()));
     Some(Effect::Tell(Note { machine: name.clone(), activity: None, kind, reason, text }))
+}
+
+/// Records how long steps take, when that is another by now (rule W2). Whoever plans from the record plans as we do.
+fn estimates(state: &mut State, now: Instant) -> Option<Effect> {
+    let policy = &state.world.policy;
+    let known = Measured { p50: policy.medians, p95: policy.estimates };
+    let measured = state.durations.measured(&known);
+    let unrecorded = state.unrecorded.contains(&Key::Policy);
+    if (measured == known && !unrecorded) || !state.may_write(&Key::Policy, now) {
+        return None;
+    }
+    let due = state.estimated.map_or(now, |last| last + ESTIMATES_EVERY);
+    if due > now {
+        state.wake_at(due);
+        return None;
+    }
+    state.unrecorded.remove(&Key::Policy);
+    state.estimated = Some(now);
+    let Measured { p50: medians, p95: estimates } = measured;
+    (state.world.policy.medians, state.world.policy.estimates) = (medians, estimates);
+    Some(Effect::RecordEstimates { medians, estimates })
 }
 
 /// Records totals that changed, for each object at most once a second.

@@ -54,6 +54,9 @@ impl Decision {
 /// Totals are recorded at most so often for each object: a fleet in motion changes them with every machine.
 pub(crate) const TOTALS_EVERY: jiff::SignedDuration = jiff::SignedDuration::from_secs(1);
 
+/// Estimates are recorded at most so often: every machine that ends moves a percentile a little.
+pub(crate) const ESTIMATES_EVERY: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
+
 /// The highest number that is known to have been used for the machine.
 pub(crate) fn highest_number(machine: &Machine, activities: impl Iterator<Item = u64>) -> u64 {
     let told = machine.reported.as_ref().map_or(0, |reported| reported.report.last_activity);

@@ -9,6 +9,7 @@ use muster_model::{
 };
 use smol_str::SmolStr;
 
+use crate::durations::Durations;
 use crate::input::{Change, Garbage, GatewayLease, Key, PresenceShard, SourceState, Written};
 use crate::record::Decision;
 
@@ -59,6 +60,10 @@ pub struct State {
     pub(crate) unreferenced: BTreeMap<Garbage, Instant>,
     /// Marked in the API for collection.
     pub(crate) marked: BTreeMap<Garbage, Instant>,
+    /// How long steps took (rule W2).
+    pub(crate) durations: Durations,
+    /// When their estimates were last recorded.
+    pub(crate) estimated: Option<Instant>,
     /// Activities whose end was told to people, or was there before we began.
     pub(crate) told: BTreeSet<ActivityName>,
     /// Something changed since the last pass.
@@ -166,6 +171,8 @@ impl State {
                 world.windows.remove(&name);
                 self.windows.remove(&name);
             }
+            Change::Override(one) => drop(world.overrides.insert(one.name.clone(), Arc::new(one))),
+            Change::OverrideGone(name) => drop(world.overrides.remove(&name)),
             Change::Budget(budget) => {
                 let known = world.budgets.get(&budget.name);
                 if known
@@ -282,6 +289,7 @@ impl State {
         if !self.begun && activity.phase.is_finished() {
             self.told.insert(name.clone());
         }
+        self.durations.observe(&activity);
         self.world.activities.insert(name, Arc::new(activity));
     }
 
@@ -329,7 +337,12 @@ impl State {
                     *since = Instant::MIN;
                 }
             }
-            Key::Machine(_) | Key::Baseline(_) | Key::Window(_) | Key::Budget(_) | Key::Rollout(_) => {
+            Key::Machine(_)
+            | Key::Baseline(_)
+            | Key::Window(_)
+            | Key::Budget(_)
+            | Key::Rollout(_)
+            | Key::Policy => {
                 self.unrecorded.insert(key.clone());
             }
         }

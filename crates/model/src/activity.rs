@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::{
-    ActivityName, BaselineRef, Change, Conffiles, Cover, Digest, Instant, ObjectName, PackageKey, Uid,
-    UnitName,
+    ActivityName, BaselineRef, Change, Conffiles, Cover, Digest, Instant, ObjectName, PackageKey, Passed,
+    Uid, UnitName,
 };
 
 /// What an activity is to do; never changes once created (rule A1, style 4).
@@ -26,6 +26,8 @@ pub struct ActivitySpec {
     pub budgets: BTreeSet<ObjectName>,
     /// The Allow windows that it started in, by what they cover.
     pub windows: BTreeMap<Cover, ObjectName>,
+    /// The windows and freezes that its steps pass, and by which overrides (rule W9).
+    pub passed: BTreeSet<Passed>,
     /// No step starts after it (rule A4).
     pub expiry: Instant,
     /// Must be so for `settle` after the last step.

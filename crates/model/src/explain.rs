@@ -132,7 +132,13 @@ impl Verdict {
                     .map(|step| of_step(&step.action))
                     .collect::<Vec<_>>()
                     .join(", then ");
-                format!("starts {}: {steps}", activity.name)
+                let passed: BTreeSet<String> =
+                    activity.passed.iter().map(|one| format!("{} by {}", one.window, one.by)).collect();
+                let passed = match passed.is_empty() {
+                    true => String::new(),
+                    false => format!(", past {}", passed.into_iter().collect::<Vec<_>>().join(", ")),
+                };
+                format!("starts {}: {steps}{passed}", activity.name)
             }
             Self::Active { activity, phase } => format!("{activity} is {}", phase.as_str()),
             Self::Waiting(on) => on.message(),

@@ -26,6 +26,8 @@ pub struct Window {
     pub cutoff: SignedDuration,
     /// Which step types it is about; `None`: all, future ones too.
     pub covers: Option<BTreeSet<Cover>>,
+    /// Of a Deny: whether a WindowOverride may pass it (rule W9).
+    pub overridable: bool,
     /// Where it was written.
     pub provenance: Option<Provenance>,
 }
@@ -140,6 +142,8 @@ pub struct Policy {
     pub activity_expiry: SignedDuration,
     /// Estimates of how long steps take, p95 (rule W2).
     pub estimates: Estimates,
+    /// How long half of them take, p50: for forecasts.
+    pub medians: Estimates,
 }
 
 impl Default for Policy {
@@ -154,6 +158,7 @@ impl Default for Policy {
             ttl: SignedDuration::from_hours(30 * 24),
             activity_expiry: SignedDuration::from_hours(1),
             estimates: Estimates::default(),
+            medians: Estimates::default(),
         }
     }
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use smol_str::SmolStr;
 
 use crate::{
-    Activity, ActivityName, BaselineRef, Budget, Digest, Instant, Inventory, KernelBaseline, Machine,
+    Activity, ActivityName, BaselineRef, Budget, Cover, Digest, Instant, Inventory, KernelBaseline, Machine,
     MachineName, ObjectName, OutcomeReason, PackageBaseline, PackageKey, Policy, Proposal, ProposalKey,
-    RequirementVerdict, Rollout, RolloutApproval, Verdict, WantedSet, Window,
+    RequirementVerdict, Rollout, RolloutApproval, Verdict, WantedSet, Window, WindowOverride,
 };
 
 /// Everything that a decision about one namespace depends on.
@@ -38,6 +38,8 @@ pub struct Snapshot {
     pub kernel_baselines: BTreeMap<ObjectName, Arc<KernelBaseline>>,
     /// Windows.
     pub windows: BTreeMap<ObjectName, Arc<Window>>,
+    /// What people let pass windows and freezes (rule W9).
+    pub overrides: BTreeMap<ObjectName, Arc<WindowOverride>>,
     /// Resources whose selector cannot be read: nothing starts in the namespace (rule W7).
     pub unreadable: BTreeMap<SmolStr, String>,
     /// Budgets.
@@ -135,6 +137,9 @@ pub struct WindowSummary {
     pub next_close: Option<Instant>,
     /// How many machines it selects.
     pub machines: usize,
+    /// Of an Allow: the kinds of step that are estimated to take longer than half of its next span, and are started as if
+    /// they took half (rule W2).
+    pub capped: BTreeSet<Cover>,
 }
 
 /// A budget's state.

@@ -99,48 +99,83 @@ fn runner() -> TestRunner {
     TestRunner::new_with_rng(Config::default(), TestRng::deterministic_rng(RngAlgorithm::ChaCha))
 }
 
-fn dpkg(arguments: &[&str]) -> Option<bool> {
-    Command::new("dpkg").args(arguments).output().ok().map(|output| output.status.success())
+/// What dpkg says to each question, one shell for all of them; `None` where there is no dpkg.
+fn dpkg(question: &str, arguments: &[Vec<String>]) -> Option<Vec<bool>> {
+    let is_there = Command::new("dpkg").arg("--version").output().is_ok_and(|output| output.status.success());
+    if !is_there {
+        return None; // Not a Debian machine: the vectors must do.
+    }
+    let script = format!(
+        "while [ $# -gt 0 ]; do n=$1; shift; dpkg {question} >/dev/null 2>&1; echo $?; shift $n; done"
+    );
+    let mut asked = Command::new("sh");
+    asked.args(["-c", &script, "sh"]);
+    for one in arguments {
+        asked.arg(one.len().to_string()).args(one);
+    }
+    let output = asked.output().expect("a shell runs");
+    let text = String::from_utf8(output.stdout).expect("codes are ASCII");
+    let answers: Vec<bool> = text.lines().map(|code| code == "0").collect();
+    assert_eq!(answers.len(), arguments.len(), "an answer to each question");
+    Some(answers)
+}
+
+/// Versions with letters, too, and with parts that agree far in: where dpkg's order has its corners.
+fn odd_version() -> impl Strategy<Value = DebianVersion> {
+    let upstream = "[0-9]{1,3}([.+~-]?[a-zA-Z0-9]{1,4}){0,3}~?";
+    ("([0-2]:)?", upstream, "(-[0-9a-zA-Z+.~]{1,6})?")
+        .prop_filter_map("a version", |(epoch, upstream, revision)| {
+            DebianVersion::parse(&format!("{epoch}{upstream}{revision}")).ok()
+        })
 }
 
 // rule: V1
 #[test]
 fn dpkg_orders_random_versions_the_same() {
-    if dpkg(&["--version"]).is_none() {
-        return; // Not a Debian machine: the vectors must do.
-    }
     let mut runner = runner();
-    for _ in 0..250 {
-        let (left, right) = (any_version(), any_version()).new_tree(&mut runner).unwrap().current();
-        let relation = match left.cmp(&right) {
-            std::cmp::Ordering::Less => "lt",
-            std::cmp::Ordering::Equal => "eq",
-            std::cmp::Ordering::Greater => "gt",
-        };
-        assert_eq!(
-            dpkg(&["--compare-versions", left.as_str(), relation, right.as_str()]),
-            Some(true),
-            "{left} {relation} {right}"
-        );
+    let mut pairs = Vec::new();
+    for _ in 0..300 {
+        let alike = (any_version(), any_version()).new_tree(&mut runner).unwrap().current();
+        let odd = (odd_version(), odd_version()).new_tree(&mut runner).unwrap().current();
+        pairs.extend([alike, odd]);
     }
+    let questions: Vec<Vec<String>> = pairs
+        .iter()
+        .map(|(left, right)| {
+            let relation = match left.cmp(right) {
+                std::cmp::Ordering::Less => "lt",
+                std::cmp::Ordering::Equal => "eq",
+                std::cmp::Ordering::Greater => "gt",
+            };
+            vec![left.to_string(), relation.to_owned(), right.to_string()]
+        })
+        .collect();
+    let Some(answers) = dpkg(r#"--compare-versions "$1" "$2" "$3""#, &questions) else { return };
+    for (question, is_so) in questions.iter().zip(answers) {
+        assert!(is_so, "dpkg says otherwise: {question:?}");
+    }
+    assert!(questions.iter().any(|question| question[1] == "eq"), "some are equal");
 }
 
 // rule: V1
 #[test]
 fn dpkg_refuses_the_same_texts() {
-    if dpkg(&["--version"]).is_none() {
-        return;
-    }
-    let texts = "[0-9a:~ _.+-]{0,6}".prop_filter("no option", |text: &String| !text.starts_with('-'));
+    let short = "[0-9a:~ _.+-]{0,6}";
+    let long = "([0-9]:)?[0-9][0-9a-zA-Z.+~-]{0,8}[_:]?(-[a-zA-Z0-9+.~_]{0,4})?";
     let mut runner = runner();
-    for _ in 0..150 {
-        let text = texts.new_tree(&mut runner).unwrap().current();
-        assert_eq!(
-            dpkg(&["--validate-version", &text]),
-            Some(DebianVersion::parse(&text).is_ok()),
-            "{text:?}"
-        );
+    let mut texts: Vec<String> = Vec::new();
+    for _ in 0..200 {
+        texts.push(short.new_tree(&mut runner).unwrap().current());
+        texts.push(long.new_tree(&mut runner).unwrap().current());
     }
+    texts.retain(|text| !text.starts_with('-'));
+    let questions: Vec<Vec<String>> = texts.iter().map(|text| vec![text.clone()]).collect();
+    let Some(answers) = dpkg(r#"--validate-version "$1""#, &questions) else { return };
+    for (text, is_valid) in texts.iter().zip(&answers) {
+        assert_eq!(DebianVersion::parse(text).is_ok(), *is_valid, "{text:?}");
+    }
+    let valid = answers.iter().filter(|is_valid| **is_valid).count();
+    assert!((50..350).contains(&valid), "{valid} of {} are valid: both kinds are asked", answers.len());
 }
 
 #[derive(Deserialize)]
@@ -261,16 +296,17 @@ impl Oracle {
         let zone = jiff::tz::TimeZoneDatabase::bundled().get(zone).unwrap();
         let schedule = Schedule::parse(schedule).unwrap();
         let week = SignedDuration::from_hours(7 * 24);
-        let (mut local, last) = (zone.to_datetime(from - duration - week), zone.to_datetime(to + week));
-        local = local.date().at(0, 0, 0, 0);
+        let (mut day, last) =
+            (zone.to_datetime(from - duration - week).date(), zone.to_datetime(to + week).date());
         let mut starts = Vec::new();
-        while local < last {
-            let date = local.date().checked_sub(jiff::Span::new().days(offset_days)).unwrap();
-            let minute = u16::try_from(i32::from(local.hour()) * 60 + i32::from(local.minute())).unwrap();
-            if schedule.runs_on(date) && schedule.minutes().contains(&minute) {
-                starts.push(zone.to_ambiguous_timestamp(local).compatible().unwrap());
+        while day <= last {
+            let written = day.checked_sub(jiff::Span::new().days(offset_days)).unwrap();
+            let runs = schedule.runs_on(written);
+            for minute in (0..24 * 60).filter(|minute| runs && schedule.minutes().contains(minute)) {
+                let (hour, minute) = (i8::try_from(minute / 60).unwrap(), i8::try_from(minute % 60).unwrap());
+                starts.push(zone.to_ambiguous_timestamp(day.at(hour, minute, 0, 0)).compatible().unwrap());
             }
-            local = local.checked_add(jiff::Span::new().minutes(1)).unwrap();
+            day = day.tomorrow().unwrap();
         }
         starts.sort();
         Self { starts, duration }
@@ -326,6 +362,72 @@ fn windows_open_as_brute_force_finds() {
             }
             changed = Some(open);
             t += minute;
+        }
+    }
+}
+
+/// Zones with all that zones do: no change, half hours, three quarters, a change of 30 minutes, changes at midnight, a dropped
+/// day, a month without summer time, a zone that gave it up; each with a schedule that meets it.
+const ZONES: [(&str, &str, i32, i64); 20] = [
+    ("UTC", "0 22 * * FRI", 0, 360),
+    ("Europe/Berlin", "30 2 * * *", 0, 90),
+    ("Europe/London", "0 1 L * *", 0, 120),
+    ("Europe/Lisbon", "0 0 * * MON-FRI", 0, 60 * 24),
+    ("Europe/Istanbul", "15 3 1 * *", 2, 45),
+    ("Europe/Moscow", "*/15 2 * * SUN", 0, 10),
+    ("America/New_York", "0 3 * * TUE#2", 3, 90),
+    ("America/St_Johns", "1 0 * * *", 0, 60),
+    ("America/Santiago", "0 0 * * SAT,SUN", 0, 30),
+    ("America/Sao_Paulo", "0 0 * * *", 0, 23 * 60),
+    ("America/Asuncion", "30 23 * * *", -1, 61),
+    ("Asia/Kathmandu", "0 23 L * *", 0, 120),
+    ("Asia/Tehran", "0 0 * 3,9 *", 0, 60),
+    ("Asia/Kolkata", "30 5 15 * *", 31, 5),
+    ("Asia/Gaza", "0 */2 * * *", 0, 30),
+    ("Africa/Casablanca", "0 2-3 * * *", 0, 59),
+    ("Africa/Cairo", "0 0 * * THU-FRI", 0, 100),
+    ("Australia/Lord_Howe", "0 2 * * *", 0, 60),
+    ("Pacific/Chatham", "45 2 * * SUN#1", 0, 600),
+    ("Pacific/Apia", "0 12 * * MON", 0, 3 * 24 * 60),
+];
+
+/// The first of the ten years.
+const FIRST_YEAR: i16 = 2021;
+
+/// One year of each zone, every year of some two; all years of all zones take MUSTER_ALL_WINDOWS (`just windows`).
+fn years(zone: usize) -> std::ops::Range<i16> {
+    if std::env::var_os("MUSTER_ALL_WINDOWS").is_some() {
+        return FIRST_YEAR..FIRST_YEAR + 10;
+    }
+    let year = FIRST_YEAR + i16::try_from(zone % 10).unwrap();
+    year..year + 1
+}
+
+// rule: W3, W4, W5
+#[test]
+fn windows_open_minute_by_minute_in_twenty_zones_over_ten_years() {
+    let minute = SignedDuration::from_mins(1);
+    for (number, (zone, schedule, offset_days, minutes)) in ZONES.into_iter().enumerate() {
+        let duration = SignedDuration::from_mins(minutes);
+        let when = recurring(schedule, offset_days, zone, duration);
+        for year in years(number) {
+            let new_year = |year: i16| -> Timestamp { format!("{year}-01-01T00:00:00Z").parse().unwrap() };
+            let (from, to) = (new_year(year), new_year(year + 1));
+            let starts = Oracle::new(schedule, offset_days, zone, duration, from, to).starts;
+            let mut starts = starts.into_iter().peekable();
+            let mut spans = when.open_spans(from, to).peekable();
+            let (mut t, mut until, mut opened) = (from, Timestamp::MIN, 0);
+            while t < to {
+                while let Some(start) = starts.next_if(|start| *start <= t) {
+                    until = until.max(start + duration);
+                }
+                while spans.next_if(|span| span.end.is_some_and(|end| end <= t)).is_some() {}
+                let is_open = spans.peek().is_some_and(|span| span.contains(t));
+                assert_eq!(is_open, t < until, "{schedule} +{offset_days} {zone} for {minutes} min at {t}");
+                opened += u32::from(is_open);
+                t += minute;
+            }
+            assert!(opened > 0, "{schedule} {zone} opens in {year}");
         }
     }
 }

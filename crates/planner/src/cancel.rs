@@ -64,7 +64,9 @@ fn shut(world: &World<'_>, case: &Case<'_>, activity: &Activity) -> Option<Outco
     let is_closed = |step: &Step| {
         let cover = step.action.cover();
         let estimate = world.snapshot.policy.estimates.of(cover);
-        world.windows.ask(case.picked.windows, cover, estimate).is_err()
+        let passed = activity.spec.passed.iter().filter(|passed| passed.cover == cover);
+        let passes = world.overrides.still(passed);
+        world.windows.ask_past(case.picked.windows, cover, estimate, &passes).is_err()
     };
     activity.spec.steps.iter().any(is_closed).then_some(OutcomeReason::WindowClosed)
 }

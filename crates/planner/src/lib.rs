@@ -1,12 +1,11 @@
 //! The decision: which machines change now, how, and why not the others (design §6).
 //!
 //! [`plan`] is a function of the snapshot alone: the instant is in it, and nothing is read or written. One question per
-//! file: who is selected (`select`), what is asked (`merge`), which upgrades (`upgrade`,
-//! `phasing`), what it comes to (`target`, `kernel`, `reboot`), what was tried (`attempts`), which changes make one transaction (`evaluate`, `transaction`), when (`window`), how many at a time
-//! (`budget`), what one activity carries (`steps`), how one machine stands (`machine`), what is no longer wanted
-//! (`cancel`), how items spread (`rollout`), and what the statuses say (`summary`). [`forecast`] runs it forward.
-//!
-//! Deliberately not here yet: overrides.
+//! file: who is selected (`select`), what is asked (`merge`), which upgrades (`upgrade`, `phasing`), what it comes to
+//! (`target`, `kernel`, `reboot`), what was tried (`attempts`), which changes make one transaction (`evaluate`,
+//! `transaction`), when (`window`, `overrides`), how many at a time (`budget`), what one activity carries (`steps`), how one
+//! machine stands (`machine`), what is no longer wanted (`cancel`), how items spread (`rollout`), and what the statuses say
+//! (`summary`). [`forecast`] runs it forward.
 
 mod attempts;
 mod budget;
@@ -18,6 +17,7 @@ mod kernel;
 mod machine;
 mod merge;
 mod order;
+mod overrides;
 mod phasing;
 mod presence;
 mod reboot;
@@ -41,6 +41,7 @@ use muster_model::{MachinePlan, Plan, Snapshot, StepAction, Verdict};
 use crate::budget::Tally;
 use crate::case::Case;
 use crate::machine::{Draft, World};
+use crate::overrides::Overrides;
 use crate::rollout::{Lowered, Rollouts};
 use crate::select::Resources;
 use crate::timer::Timer;
@@ -62,6 +63,7 @@ pub fn plan(snapshot: &Snapshot) -> Plan {
         windows: Windows::new(&resources, window_sets.clone(), &snapshot.policy, &timer),
         rollouts: Rollouts::of(snapshot, &resources, &cases, &tally, &timer),
         lowered: Lowered::default(),
+        overrides: Overrides::of(snapshot, &timer),
         timer: &timer,
     };
     let mut drafts: Vec<Draft> = cases.iter().map(|case| machine::draft(&world, case)).collect();
@@ -72,7 +74,7 @@ pub fn plan(snapshot: &Snapshot) -> Plan {
         machines.insert(case.machine.name.clone(), Arc::new(conclude(&resources, draft, start.as_ref())));
     }
     let baselines = summary::baselines(&resources, &cases, &drafts, &tally);
-    let windows = summary::windows(&resources, &cases, &window_sets, &timer);
+    let windows = summary::windows(&resources, &cases, &window_sets, &snapshot.policy.estimates, &timer);
     let budgets = summary::budgets(&resources, &tally);
     let rollouts = world.rollouts.record(snapshot, &resources);
     Plan { machines, cancels, baselines, windows, budgets, rollouts, next: timer.next() }

@@ -18,6 +18,7 @@ use crate::evaluate::Choice;
 use crate::kernel::kernel;
 use crate::merge::Requirement;
 use crate::order::rank;
+use crate::overrides::{Overrides, let_pass};
 use crate::reboot::reboot;
 use crate::rollout::{Lowered, Rollouts};
 use crate::select::Resources;
@@ -35,6 +36,7 @@ pub(crate) struct World<'a> {
     pub(crate) rollouts: Rollouts,
     /// With the last released targets (rule O4).
     pub(crate) lowered: Lowered<'a>,
+    pub(crate) overrides: Overrides<'a>,
     pub(crate) timer: &'a Timer,
 }
 
@@ -136,6 +138,7 @@ pub(crate) fn draft<'a>(world: &World<'a>, case: &Case<'a>) -> Draft {
         places.filter(|place| states.enforced[*place].is_ready()).filter(is_change).collect();
     let named = ready.partition_point(|place| *place < case.merged.named);
     ready.truncate(named + UPGRADES_AT_ONCE);
+    let passes = let_pass(world, case, &mut states, &mut ready);
     let choice = evaluation.choose(world.snapshot, world.resources, &case.merged, ready);
     let mut draft = Draft {
         verdict: None,
@@ -162,7 +165,7 @@ pub(crate) fn draft<'a>(world: &World<'a>, case: &Case<'a>) -> Draft {
             states.each().for_each(|state| state.stick(&gate));
         }
         refuse(&mut states, &choice);
-        draft.spec = steps::compose(world, case, &mut states, &choice);
+        draft.spec = steps::compose(world, case, &mut states, &choice, &passes);
     }
     draft.entries = entries(world, case, &states);
     draft.lifts = states.lifts;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::SignedDuration;
 use muster_model::{
     ActivityName, ActivitySpec, BaselineRef, Cause, Cover, HealthCheck, Instant, ObjectName, PackageKey,
-    Step, StepAction, Transaction, Uid, Verdict, WaitingOn,
+    Passed, Passes, Step, StepAction, Transaction, Uid, Verdict, WaitingOn,
 };
 
 use crate::attempts::Subject;
@@ -26,10 +26,11 @@ pub(crate) fn compose(
     case: &Case<'_>,
     states: &mut States,
     choice: &Choice,
+    passes: &Passes,
 ) -> Option<ActivitySpec> {
     let name = ActivityName { machine: case.machine.name.clone(), number: next_number(case) };
     let mut load = Load::default();
-    packages(world, case, states, choice, &name, &mut load);
+    packages(world, case, states, choice, passes, &name, &mut load);
     if states.reboot.is_ready() {
         add_reboot(world, case, states, &name, &mut load);
     }
@@ -52,9 +53,15 @@ pub(crate) fn compose(
             .iter()
             .map(|place| world.resources.budgets[*place].name.clone())
             .collect(),
-        windows: openings.into_iter().filter_map(|(cover, opening)| Some((cover, opening.allow?))).collect(),
+        passed: openings.iter().flat_map(|(cover, opening)| passed(*cover, opening)).collect(),
+        windows: openings.into_iter().filter_map(|(cover, opening)| Some((cover, opening.open()?))).collect(),
         expiry: expiry.map_or(latest, |expiry: Instant| expiry.min(latest)),
     })
+}
+
+fn passed(cover: Cover, opening: &Opening) -> impl Iterator<Item = Passed> + '_ {
+    let all = opening.passed.iter();
+    all.map(move |(window, by)| Passed { cover, window: window.clone(), by: by.clone() })
 }
 
 /// One above the highest ever used, wherever that is known from (rule A1).
@@ -81,6 +88,7 @@ fn packages(
     case: &Case<'_>,
     states: &mut States,
     choice: &Choice,
+    passes: &Passes,
     name: &ActivityName,
     load: &mut Load,
 ) {
@@ -109,7 +117,8 @@ fn packages(
         return;
     }
     let estimates = &world.snapshot.policy.estimates;
-    match world.windows.ask(case.picked.windows, Cover::Packages, estimates.of(Cover::Packages)) {
+    let estimate = estimates.of(Cover::Packages);
+    match world.windows.ask_past(case.picked.windows, Cover::Packages, estimate, passes) {
         Err(closed) => {
             let (closed, first) =
                 (Verdict::Waiting(closed), Verdict::Waiting(WaitingOn::Activity { activity: name.clone() }));
@@ -214,16 +223,20 @@ fn add_reboot(world: &World<'_>, case: &Case<'_>, states: &mut States, name: &Ac
     let estimates = &world.snapshot.policy.estimates;
     let own = estimates.of(Cover::Reboot);
     let before = if load.steps.is_empty() { SignedDuration::ZERO } else { estimates.of(Cover::Packages) };
-    if let Err(closed) = world.windows.ask(case.picked.windows, Cover::Reboot, before + own) {
-        return states.reboot.stick(&Verdict::Waiting(closed));
-    }
     let baselines: BTreeSet<usize> =
         case.merged.reboots.iter().copied().filter(|place| world.resources.enforces(*place)).collect();
+    let named: Vec<BaselineRef> =
+        baselines.iter().map(|place| world.resources.packages[*place].reference()).collect();
+    let passes = world.overrides.of_reboot(&named);
+    let ask = |estimate| world.windows.ask_past(case.picked.windows, Cover::Reboot, estimate, &passes);
+    if let Err(closed) = ask(before + own) {
+        return states.reboot.stick(&Verdict::Waiting(closed));
+    }
     let timeout = baselines.iter().map(|place| world.resources.packages[*place].reboot.timeout).min();
     let mut reboot = step(world.resources, StepAction::Reboot { kernel: None }, &baselines);
     reboot.timeout = timeout.unwrap_or(PACKAGES_TIMEOUT);
     load.steps.push(reboot);
-    if let Ok(opening) = world.windows.ask(case.picked.windows, Cover::Reboot, own) {
+    if let Ok(opening) = ask(own) {
         load.openings.insert(Cover::Reboot, opening);
     }
 }

@@ -1,9 +1,10 @@
 //! What the statuses of baselines, windows and budgets say (rules M1, S2, W8).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use muster_model::{
-    BaselineRef, BaselineSummary, BudgetSummary, ObjectName, Verdict, WindowState, WindowSummary,
+    BaselineRef, BaselineSummary, BudgetSummary, Cover, Estimates, Instant, ObjectName, Verdict, Window,
+    WindowAction, WindowState, WindowSummary,
 };
 
 use crate::budget::Tally;
@@ -88,6 +89,7 @@ pub(crate) fn windows(
     resources: &Resources<'_>,
     cases: &[Case<'_>],
     sets: &[Vec<usize>],
+    estimates: &Estimates,
     timer: &Timer,
 ) -> BTreeMap<ObjectName, WindowSummary> {
     let mut machines = vec![0; resources.windows.len()];
@@ -107,12 +109,31 @@ pub(crate) fn windows(
                 WindowState::Open { until } => until,
                 WindowState::Closed => summary.next_open.and_then(|open| when.span_at(open)?.end),
             };
+            summary.capped = capped(window, estimates, timer.now());
             timer.wake(summary.next_open);
             timer.wake(summary.next_close);
         }
         (window.name.clone(), summary)
     });
     summaries.collect()
+}
+
+/// Steps that would take longer than half of the window's present or next span.
+fn capped(window: &Window, estimates: &Estimates, now: Instant) -> BTreeSet<Cover> {
+    let Ok(when) = &window.when else { return BTreeSet::new() };
+    let span = match when.span_at(now) {
+        Some(span) => Some(span),
+        None => when.next_open(now).and_then(|open| when.span_at(open)),
+    };
+    let Some((start, end)) = span.and_then(|span| Some((span.start?, span.end?))) else {
+        return BTreeSet::new();
+    };
+    let is_capped = |cover: &Cover| {
+        window.action == WindowAction::Allow
+            && window.covers(*cover)
+            && estimates.of(*cover) > end.duration_since(start) / 2
+    };
+    [Cover::Packages, Cover::Kernel, Cover::Reboot].into_iter().filter(is_capped).collect()
 }
 
 pub(crate) fn budgets(resources: &Resources<'_>, tally: &Tally<'_>) -> BTreeMap<ObjectName, BudgetSummary> {

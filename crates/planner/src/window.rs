@@ -1,11 +1,11 @@
-//! May steps of one kind start on a machine now (rules W1, W2, W6, W7)? The arithmetic is the model's.
+//! May steps of one kind start on a machine now (rules W1, W2, W6, W7, W9)? The arithmetic is the model's.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
-use muster_model::openness::{ClosedReason, Guard, Openness, openness};
-use muster_model::{Cover, Instant, ObjectName, Policy, WaitingOn, WindowAction};
+use muster_model::openness::{ClosedReason, Openness};
+use muster_model::{Cover, Instant, ObjectName, Passes, Policy, WaitingOn, Window, openness_past};
 use smol_str::SmolStr;
 
 use crate::select::Resources;
@@ -18,6 +18,15 @@ pub(crate) struct Opening {
     pub(crate) allow: Option<ObjectName>,
     /// The last instant at which they may start.
     pub(crate) until: Option<Instant>,
+    /// Windows that are passed, and by which overrides (rule W9).
+    pub(crate) passed: Vec<(ObjectName, ObjectName)>,
+}
+
+impl Opening {
+    /// The Allow window that is open by itself.
+    pub(crate) fn open(self) -> Option<ObjectName> {
+        self.allow.filter(|allow| !self.passed.iter().any(|(window, _)| window == allow))
+    }
 }
 
 type Answer = Result<Opening, WaitingOn>;
@@ -50,27 +59,40 @@ impl<'a> Windows<'a> {
         estimate: SignedDuration,
     ) -> Result<Opening, WaitingOn> {
         let mut known = self.known.borrow_mut();
-        known.entry((set, cover, estimate)).or_insert_with(|| self.work_out(set, cover, estimate)).clone()
+        known
+            .entry((set, cover, estimate))
+            .or_insert_with(|| self.work_out(set, cover, estimate, &Passes::new()))
+            .clone()
     }
 
-    fn work_out(&self, set: usize, cover: Cover, estimate: SignedDuration) -> Answer {
-        let guards = |action: WindowAction| -> Vec<Guard<'_>> {
-            let windows = self.sets[set].iter().map(|place| self.resources.windows[*place]);
-            windows
-                .filter(|window| window.action == action && window.covers(cover))
-                .map(|window| Guard {
-                    name: window.name.as_str(),
-                    when: window.when.as_ref().ok(),
-                    cutoff: window.cutoff,
-                })
-                .collect()
-        };
-        let (allows, denies) = (guards(WindowAction::Allow), guards(WindowAction::Deny));
-        match openness(&allows, &denies, self.policy.windows, self.timer.now(), estimate) {
+    /// The same, past some windows (rule W9).
+    pub(crate) fn ask_past(
+        &self,
+        set: usize,
+        cover: Cover,
+        estimate: SignedDuration,
+        passes: &Passes,
+    ) -> Result<Opening, WaitingOn> {
+        // What is open to all passes nothing.
+        match self.ask(set, cover, estimate) {
+            Err(_) if !passes.is_empty() => self.work_out(set, cover, estimate, passes),
+            answer => answer,
+        }
+    }
+
+    fn work_out(&self, set: usize, cover: Cover, estimate: SignedDuration, passes: &Passes) -> Answer {
+        let windows = self.sets[set].iter().map(|place| self.resources.windows[*place]);
+        let windows: Vec<&Window> = windows.filter(|window| window.covers(cover)).collect();
+        let now = self.timer.now();
+        match openness_past(&windows, passes, self.policy.windows, now, estimate) {
             Openness::Open { until, starts_until, allow, freeze_next: _, capped: _ } => {
                 self.timer.wake(until);
                 self.timer.wake(starts_until);
-                Ok(Opening { allow: allow.map(named), until: starts_until })
+                let passed = windows
+                    .iter()
+                    .filter_map(|window| Some((window.name.clone(), window.passed(passes, now)?.by.clone())))
+                    .collect();
+                Ok(Opening { allow: allow.map(named), until: starts_until, passed })
             }
             Openness::Closed { reason, until } => {
                 self.timer.wake(until);

@@ -12,7 +12,7 @@ pub(crate) fn duration(length: SignedDuration) -> GoDuration {
 
 /// All of a spec.
 pub(crate) fn spec(spec: &ActivitySpec) -> event::ActivitySpec {
-    let ActivitySpec { name, machine_uid, steps, cause, budgets, windows, expiry, health } = spec;
+    let ActivitySpec { name, machine_uid, steps, cause, budgets, windows, passed, expiry, health } = spec;
     let steps = steps.iter().map(|step| event::Step {
         action: step.action.clone(),
         baselines: step.baselines.keys().cloned().collect(),
@@ -26,7 +26,7 @@ pub(crate) fn spec(spec: &ActivitySpec) -> event::ActivitySpec {
         proposal: cause.proposal.clone(),
         budgets: budgets.clone(),
         windows: windows.clone(),
-        overrides: Default::default(),
+        overrides: passed.iter().map(|one| one.by.clone()).collect(),
         expiry: *expiry,
         health: health.clone(),
     }

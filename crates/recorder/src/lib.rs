@@ -92,6 +92,7 @@ impl Recorder {
                 | Effect::RecordWindow { .. }
                 | Effect::RecordBudget { .. }
                 | Effect::RecordRollout { .. }
+                | Effect::RecordEstimates { .. }
                 | Effect::DeleteRollout { .. }
                 | Effect::Mark { .. }
                 | Effect::Collect { .. }
@@ -194,6 +195,10 @@ impl Recorder {
             }
             Change::Window(window) => self.put(now, What::Window(Box::new(resources::window(window)))),
             Change::WindowGone(name) => self.put(now, What::WindowGone { name: name.clone() }),
+            Change::Override(one) => {
+                self.put(now, What::Override(resources::window_override(one, now)));
+            }
+            Change::OverrideGone(name) => self.put(now, What::OverrideGone { name: name.clone() }),
             Change::Budget(budget) => self.put(now, What::Budget(resources::budget(budget))),
             Change::BudgetGone(name) => self.put(now, What::BudgetGone { name: name.clone() }),
             Change::Policy(policy) => self.put(

@@ -3,9 +3,9 @@
 use muster_checker::event::{self, Expression, Operator, Selector};
 use muster_fleet::SourceState;
 use muster_model::{
-    Approval, BaselineCommon, Budget, BudgetLimit, Health, KernelBaseline, LabelSelector, LabelTest,
-    PackageBaseline, PackageRequirement, Picks, Policy, RebootPolicy, RolloutSpec, UpgradePolicy, Wave, When,
-    Window,
+    Approval, BaselineCommon, Budget, BudgetLimit, Health, Instant, KernelBaseline, LabelSelector, LabelTest,
+    OverrideWhat, PackageBaseline, PackageRequirement, Picks, Policy, RebootPolicy, RolloutSpec,
+    UpgradePolicy, Wave, When, Window, WindowOverride,
 };
 use smol_str::{SmolStr, ToSmolStr};
 
@@ -145,8 +145,18 @@ pub(crate) fn kernel_baseline(baseline: &KernelBaseline) -> event::Baseline {
 }
 
 pub(crate) fn window(window: &Window) -> event::Window {
-    let Window { name, uid: _, generation: _, selector: machines, action, when, cutoff, covers, provenance } =
-        window;
+    let Window {
+        name,
+        uid: _,
+        generation: _,
+        selector: machines,
+        action,
+        when,
+        cutoff,
+        covers,
+        overridable,
+        provenance,
+    } = window;
     let mut told = event::Window {
         name: name.clone(),
         revision: revision(provenance.as_ref()),
@@ -161,7 +171,7 @@ pub(crate) fn window(window: &Window) -> event::Window {
         unreadable: None,
         cutoff: duration(*cutoff),
         covers: covers.clone(),
-        overridable: false,
+        overridable: *overridable,
     };
     match when {
         Ok(When::Recurring(recurrence)) => {
@@ -174,6 +184,28 @@ pub(crate) fn window(window: &Window) -> event::Window {
         Err(why) => told.unreadable = Some(why.clone()),
     }
     told
+}
+
+pub(crate) fn window_override(one: &WindowOverride, now: Instant) -> event::Override {
+    let WindowOverride { name, windows, items, reason, until } = one;
+    let items = items.iter().map(|item| {
+        let (package, version, reboot) = match &item.what {
+            OverrideWhat::Package(package, version) => (Some(package.clone()), Some(version.clone()), false),
+            OverrideWhat::Reboot => (None, None, true),
+        };
+        let baseline = Some(item.baseline.clone());
+        event::ItemPattern { baseline, package, architecture: None, version, reboot }
+    });
+    event::Override {
+        name: name.clone(),
+        windows: Some(windows.iter().cloned().collect()),
+        items: items.collect(),
+        selector: None,
+        created: now,
+        until: *until,
+        by: SmolStr::default(),
+        reason: SmolStr::new(reason),
+    }
 }
 
 pub(crate) fn budget(budget: &Budget) -> event::Budget {
@@ -203,6 +235,7 @@ pub(crate) fn policy(policy: &Policy) -> event::Policy {
         ttl,
         activity_expiry,
         estimates,
+        medians: _,
     } = policy;
     event::Policy {
         suspend: *suspend,

@@ -43,6 +43,7 @@ fn activity(number: u64) -> Activity {
             cause: Cause { revision: None, proposal: None },
             budgets: BTreeSet::new(),
             windows: BTreeMap::new(),
+            passed: Default::default(),
             expiry: at(3600),
             health: HealthCheck::default(),
         },

@@ -1,11 +1,11 @@
 //! Activity: from the planner's decision to the object that is created, and back with its status.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use muster_model::{
-    ActivityName, Change, Digest, HealthCheck, ObjectName, Phase, Step, StepAction, StepStatus, Transaction,
-    Uid,
+    ActivityName, Change, Cover, Digest, HealthCheck, ObjectName, Passed, Phase, Step, StepAction,
+    StepStatus, Transaction, Uid,
 };
 
 use super::{Reader, baseline_reference, cut, duration, micro_time, packages, time};
@@ -19,8 +19,17 @@ impl Activity {
     /// The object to create for an activity, stamped with its writer's lease epoch (rule A3).
     #[must_use]
     pub fn from_model(spec: &muster_model::ActivitySpec, epoch: u64) -> Self {
-        let muster_model::ActivitySpec { name, machine_uid, steps, cause, budgets, windows, expiry, health } =
-            spec;
+        let muster_model::ActivitySpec {
+            name,
+            machine_uid,
+            steps,
+            cause,
+            budgets,
+            windows,
+            passed,
+            expiry,
+            health,
+        } = spec;
         let labels =
             [(names::LABEL_MACHINE, name.machine.to_string()), (names::LABEL_EPOCH, epoch.to_string())];
         let metadata = ObjectMeta {
@@ -36,10 +45,7 @@ impl Activity {
                 proposal: cause.proposal.as_ref().map(ToString::to_string),
             },
             budgets: budgets.iter().map(ToString::to_string).collect(),
-            windows: windows
-                .iter()
-                .map(|(covers, name)| ActivityWindow { covers: *covers, name: name.to_string() })
-                .collect(),
+            windows: activity_windows(windows, passed),
             expiry_time: time(*expiry),
             health: HealthSpec {
                 units: health.units.iter().map(ToString::to_string).collect(),
@@ -97,6 +103,21 @@ impl Activity {
     }
 }
 
+/// The windows that were open, and those that are passed.
+fn activity_windows(open: &BTreeMap<Cover, ObjectName>, passed: &BTreeSet<Passed>) -> Vec<ActivityWindow> {
+    let open = open.iter().map(|(cover, name)| ActivityWindow {
+        covers: *cover,
+        name: name.to_string(),
+        overridden_by: None,
+    });
+    let passed = passed.iter().map(|Passed { cover, window, by }| ActivityWindow {
+        covers: *cover,
+        name: window.to_string(),
+        overridden_by: Some(by.to_string()),
+    });
+    open.chain(passed).collect()
+}
+
 impl Reader {
     fn activity_spec(&mut self, name: &str, spec: &ActivitySpec) -> Option<muster_model::ActivitySpec> {
         let ActivitySpec { machine_ref, steps, cause, budgets, windows, expiry_time, health, cancel: _ } =
@@ -121,12 +142,17 @@ impl Reader {
         };
         let budgets: Option<_> =
             budgets.iter().map(|name| self.read("spec.budgets", "", ObjectName::parse(name))).collect();
-        let windows: Option<_> = windows
-            .iter()
-            .map(|window| {
-                Some((window.covers, self.read("spec.windows", "", ObjectName::parse(&window.name))?))
-            })
-            .collect();
+        let (mut open, mut passed) = (BTreeMap::new(), BTreeSet::new());
+        for ActivityWindow { covers, name, overridden_by } in windows {
+            let window = self.read("spec.windows", "", ObjectName::parse(name));
+            let by =
+                overridden_by.as_deref().map(|by| self.read("spec.windows", "W9", ObjectName::parse(by)));
+            match (window, by) {
+                (None, _) | (_, Some(None)) => {}
+                (Some(window), None) => drop(open.insert(*covers, window)),
+                (Some(window), Some(Some(by))) => drop(passed.insert(Passed { cover: *covers, window, by })),
+            }
+        }
         let units = self.units("spec.health.units", &health.units);
         let settle = self.duration("spec.health.settle", &health.settle);
         Some(muster_model::ActivitySpec {
@@ -138,7 +164,8 @@ impl Reader {
                 proposal: proposal?,
             },
             budgets: budgets?,
-            windows: windows?,
+            windows: open,
+            passed,
             expiry: expiry_time.0,
             health: HealthCheck {
                 units: units?,

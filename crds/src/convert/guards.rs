@@ -19,7 +19,7 @@ impl MaintenanceWindow {
     /// # Errors
     /// What else is wrong; an unreadable selector says rule W7.
     pub fn to_model(&self) -> Result<Window, Vec<FieldError>> {
-        let MaintenanceWindowSpec { machine_selector, action, covers, .. } = &self.spec;
+        let MaintenanceWindowSpec { machine_selector, action, covers, overridable, .. } = &self.spec;
         let mut reader = Reader::default();
         let (name, uid) = (reader.name(&self.metadata), reader.uid(&self.metadata));
         let selector = reader.selector(machine_selector);
@@ -38,6 +38,7 @@ impl MaintenanceWindow {
                 when,
                 cutoff,
                 covers: covers.as_ref().map(|covers| covers.iter().copied().collect()),
+                overridable: *overridable,
                 provenance: provenance(&self.metadata),
             })
         })
@@ -92,7 +93,7 @@ impl MaintenanceWindowStatus {
     /// The state; conditions are the controller's to fold.
     #[must_use]
     pub fn from_model(summary: &WindowSummary, observed_generation: i64) -> Self {
-        let WindowSummary { open, next_open, next_close, machines } = summary;
+        let WindowSummary { open, next_open, next_close, machines, capped: _ } = summary;
         Self {
             observed_generation: Some(observed_generation),
             open: *open,
@@ -190,6 +191,10 @@ impl FleetPolicy {
             None => Some(Estimates::default()),
             Some(measured) => reader.estimates(measured),
         };
+        let medians = match self.status.as_ref().and_then(|status| status.medians.as_ref()) {
+            None => Some(Estimates::default()),
+            Some(measured) => reader.estimates(measured),
+        };
         reader.finish(|| {
             Some(Policy {
                 suspend: *suspend,
@@ -201,6 +206,7 @@ impl FleetPolicy {
                 ttl: ttl?,
                 activity_expiry: activity_expiry?,
                 estimates: estimates?,
+                medians: medians?,
             })
         })
     }

@@ -8,6 +8,7 @@ mod decision;
 mod guards;
 mod inventory;
 mod machine;
+mod overrides;
 mod proposal;
 mod rollout;
 mod waves;

@@ -1,6 +1,6 @@
 //! To the model and back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use expect_test::expect;
 use jiff::SignedDuration;
@@ -14,9 +14,9 @@ use muster_model::{
     ActivityName, ActivitySpec, Architecture, BaselineKind, BaselineRef, Boot, Capability, Cause, Change,
     Conffiles, Cover, DebianVersion, Digest, Hardware, HealthCheck, Installed, InstalledKernel, Instant,
     Inventory, Item, ItemProgress, Kernel, Machine, MachineName, ObjectName, Offer, Os, OutcomeReason,
-    Package, PackageKey, PackageName, PackageState, Phase, Phased, Policy, Presence, Proposal, ProposalKey,
-    RebootRequired, Report, Reported, Rollout, Step, StepAction, StepStatus, Target, Transaction, Uid,
-    UnitName, UpgradePolicy, WantedItem, WantedSet, WaveProgress, WindowSummary,
+    Package, PackageKey, PackageName, PackageState, Passed, Phase, Phased, Policy, Presence, Proposal,
+    ProposalKey, RebootRequired, Report, Reported, Rollout, Step, StepAction, StepStatus, Target,
+    Transaction, Uid, UnitName, UpgradePolicy, WantedItem, WantedSet, WaveProgress, WindowSummary,
 };
 use serde_json::{Value, json};
 
@@ -265,6 +265,7 @@ fn activity() -> ActivitySpec {
         cause: Cause { revision: Some("main@sha1:0123".into()), proposal: Some(Digest::of(b"proposal")) },
         budgets: [name("etcd")].into(),
         windows: BTreeMap::from([(Cover::Packages, name("weekend"))]),
+        passed: BTreeSet::from([Passed { cover: Cover::Packages, window: name("freeze"), by: name("cve") }]),
         expiry: instant("2026-10-01T04:00:00Z"),
         health: HealthCheck {
             units: [UnitName::parse("nginx.service").unwrap()].into(),
@@ -410,6 +411,7 @@ fn what_status_says_is_the_same_when_it_is_read_back() {
         next_open: Some(instant("2026-10-01T03:00:00.123456789Z")),
         next_close: None,
         machines: 3,
+        capped: BTreeSet::new(),
     };
     let status = MaintenanceWindowStatus::from_model(&summary, 2);
     let read: MaintenanceWindowStatus =

@@ -168,6 +168,7 @@ fn kubectl_get_answers_what_how_far_and_why_not() {
         = FleetPolicy fp: SUSPEND | WINDOWS | READY | AGE | packages | reboot
         = DisruptionBudget mdb: MACHINES | UNAVAILABLE | MAX | IN FLIGHT | READY | AGE | absent | message
         = MaintenanceWindow mw: ACTION | OPEN | NEXT OPEN | NEXT CLOSE | MACHINES | READY | AGE | schedule | zone | duration | message
+        = WindowOverride wo: WINDOWS | UNTIL | REASON | AGE | baselines
         = FleetMachine fm: VERDICT | REASON | UNTIL | BLOCKER | ACTIVITY | AGE | message | os | release | kernel | agent
         = EnrollmentToken et: ADMIT | USES | MAX USES | EXPIRES | READY | AGE
         = PackageInventory pi: PACKAGES | ARCHITECTURE | AGE | digest

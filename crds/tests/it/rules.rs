@@ -216,6 +216,37 @@ fn a_window_is_a_schedule_or_a_span() {
     );
     refused("maintenancewindows", None, &with(&span, "/spec/timeZone", json!("UTC")), "belong to a schedule");
     refused("maintenancewindows", None, &with(&span, "/spec/covers", json!([])), "at least 1");
+    accepted("maintenancewindows", None, &with(&span, "/spec/overridable", json!(true)));
+    refused("maintenancewindows", None, &with(&schedule, "/spec/overridable", json!(true)), "is of a Deny");
+}
+
+// rule: W9
+#[test]
+fn an_override_names_windows_and_items_and_never_changes() {
+    let item = json!({"baseline": {"name": "fix"}, "package": "openssl", "version": "3.0.15-1"});
+    let cve = resource(
+        "WindowOverride",
+        "cve",
+        &json!({
+            "windows": ["freeze"], "items": [item, {"baseline": {"name": "fix"}, "reboot": true}],
+            "reason": "an incident", "untilTime": "2026-12-20T00:00:00Z",
+        }),
+    );
+    accepted("windowoverrides", None, &cve);
+    accepted("windowoverrides", Some(&cve), &cve);
+    for (field, value) in [
+        ("/spec/untilTime", json!("2026-12-21T00:00:00Z")),
+        ("/spec/windows", json!(["freeze", "night"])),
+        ("/spec/items", json!([item])),
+        ("/spec/reason", json!("another")),
+    ] {
+        refused("windowoverrides", Some(&cve), &with(&cve, field, value), "never changes");
+    }
+    refused("windowoverrides", None, &with(&cve, "/spec/windows", json!([])), "at least 1");
+    refused("windowoverrides", None, &with(&cve, "/spec/items/0/version", Value::Null), "go together");
+    refused("windowoverrides", None, &with(&cve, "/spec/items/0/reboot", json!(true)), "either package");
+    refused("windowoverrides", None, &with(&cve, "/spec/items/1/reboot", json!(false)), "either package");
+    refused("windowoverrides", None, &with(&cve, "/spec/reason", json!("")), "at least 1");
 }
 
 #[test]

@@ -165,6 +165,54 @@ async fn a_reboot_waits_for_the_gateways_fresh_word() {
     assert_eq!((answer.allowed, answer.outcome), (false, Some(OutcomeReason::WindowClosed)));
 }
 
+// rule: W6, W9
+#[tokio::test]
+async fn a_reboot_passes_a_freeze_for_as_long_as_its_override_is_there() {
+    let world = World::start().await;
+    world.epoch(1).await;
+    let machine = machine(&world, "web-01").await;
+    let now = Timestamp::now();
+    let freeze = |name: &str, overridable: bool| -> MaintenanceWindow {
+        serde_json::from_value(json!({
+            "apiVersion": "muster.dev/v1alpha1", "kind": "MaintenanceWindow", "metadata": {"name": name},
+            "spec": {
+                "machineSelector": {"matchLabels": {"role": "web"}}, "action": "Deny", "overridable": overridable,
+                "from": now - SignedDuration::from_hours(1), "to": now + SignedDuration::from_hours(2),
+            },
+        }))
+        .unwrap()
+    };
+    let windows = world.api::<MaintenanceWindow>();
+    windows.create(&PostParams::default(), &freeze("freeze", true)).await.unwrap();
+    let overrides = world.api::<muster_crds::WindowOverride>();
+    let cve = serde_json::from_value(json!({
+        "apiVersion": "muster.dev/v1alpha1", "kind": "WindowOverride", "metadata": {"name": "cve"},
+        "spec": {
+            "windows": ["freeze", "hard"], "items": [{"baseline": {"name": "fix"}, "reboot": true}],
+            "reason": "an incident", "untilTime": now + SignedDuration::from_hours(1),
+        },
+    }))
+    .unwrap();
+    overrides.create(&PostParams::default(), &cve).await.unwrap();
+    let passed = json!([{"covers": "Reboot", "name": "freeze", "overriddenBy": "cve"}]);
+    let activity = world.activity_past("web-01", 1, 1, &passed).await;
+    assert!(poll(&machine).await.activity.is_some());
+    machine.client.progress(&named(&activity), &running(&machine, &activity)).await.unwrap();
+    let ask = MayStartRequest {
+        session: machine.session,
+        uid: Uid::parse(&activity.uid().unwrap()).unwrap(),
+        step: 0,
+    };
+    assert!(machine.client.may_start(&named(&activity), &ask).await.unwrap().allowed);
+    windows.create(&PostParams::default(), &freeze("hard", false)).await.unwrap();
+    assert!(!machine.client.may_start(&named(&activity), &ask).await.unwrap().allowed, "a hard one stays");
+    windows.delete("hard", &kube::api::DeleteParams::default()).await.unwrap();
+    assert!(machine.client.may_start(&named(&activity), &ask).await.unwrap().allowed);
+    overrides.delete("cve", &kube::api::DeleteParams::default()).await.unwrap();
+    let answer = machine.client.may_start(&named(&activity), &ask).await.unwrap();
+    assert_eq!((answer.allowed, answer.outcome), (false, Some(OutcomeReason::WindowClosed)));
+}
+
 // rule: W6, M5
 #[tokio::test]
 async fn a_machine_that_is_not_admitted_any_more_may_not_start_its_reboot() {

@@ -129,6 +129,17 @@ impl World {
 
     /// An activity that reboots the machine, written in that epoch.
     pub(crate) async fn activity(&self, machine: &str, number: u64, epoch: u64) -> Activity {
+        self.activity_past(machine, number, epoch, &json!([])).await
+    }
+
+    /// One that passes windows.
+    pub(crate) async fn activity_past(
+        &self,
+        machine: &str,
+        number: u64,
+        epoch: u64,
+        windows: &serde_json::Value,
+    ) -> Activity {
         let uid = self.fleet_machine(machine).await.uid().unwrap();
         let activity: Activity = serde_json::from_value(json!({
             "apiVersion": "muster.dev/v1alpha1", "kind": "Activity",
@@ -140,6 +151,7 @@ impl World {
                 "machineRef": {"name": machine, "uid": uid},
                 "steps": [{"type": "Reboot", "reboot": {}, "timeout": "30m"}],
                 "cause": {}, "expiryTime": Timestamp::now() + SignedDuration::from_hours(1),
+                "windows": windows,
             },
         }))
         .unwrap();

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test's helpers fail as its tests do")]
 
+mod durations;
 mod safety;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -303,6 +304,7 @@ fn short(effects: &[Effect]) -> Vec<String> {
                 | Effect::RecordWindow { .. }
                 | Effect::RecordBudget { .. }
                 | Effect::RecordRollout { .. }
+                | Effect::RecordEstimates { .. }
                 | Effect::Tell(_) => return None,
             })
         })
@@ -533,6 +535,7 @@ fn nothing_starts_until_a_revision_has_been_seen_whole() {
         .unwrap()),
         cutoff: SignedDuration::ZERO,
         covers: None,
+        overridable: false,
         provenance: Some(Provenance { revision: "main@sha1:2".into(), file: "guards.yaml".into(), line: 1 }),
     }));
     assert_eq!(short(&world.pass()), ["create m0-1 in epoch 1"]);

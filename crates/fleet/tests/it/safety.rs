@@ -296,6 +296,7 @@ fn a_fleet_that_waits_eight_hours_for_its_window_writes_nothing() {
             .unwrap()),
         cutoff: SignedDuration::ZERO,
         covers: None,
+        overridable: false,
         provenance: None,
     }));
     world.propose();

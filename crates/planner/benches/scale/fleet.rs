@@ -144,6 +144,7 @@ fn window(
         when: Ok(When::Recurring(recurrence)),
         cutoff: SignedDuration::from_mins(30),
         covers: None,
+        overridable: false,
         provenance: None,
     }
 }
@@ -316,6 +317,7 @@ fn activity(snapshot: &Snapshot, machine: &Machine, number: usize) -> Activity {
             cause: Cause { revision: snapshot.revision.clone(), proposal: None },
             budgets: BTreeSet::from([ObjectName::parse("budget-4").unwrap()]),
             windows: BTreeMap::new(),
+            passed: BTreeSet::new(),
             expiry: at + SignedDuration::from_hours(1),
             health: HealthCheck::default(),
         },

@@ -143,7 +143,7 @@ impl Forecast {
 #[must_use]
 pub fn forecast(snapshot: &Snapshot) -> Forecast {
     let until = crate::timer::after(snapshot.now, HORIZON);
-    let typical = snapshot.policy.estimates;
+    let typical = snapshot.policy.medians;
     let slow = snapshot.policy.estimates;
     let course = run::run(snapshot, typical, until);
     let slow = if slow == typical { course.clone() } else { run::run(snapshot, slow, until) };

@@ -60,6 +60,7 @@ pub(crate) fn keep(
 
 /// Whether the baseline, as it is, could ask for the item.
 fn takes(baseline: &PackageBaseline, item: &Item) -> bool {
+    // Any upgrade may be asked for, where upgrades are.
     let upgrades = baseline.upgrades.is_some_and(|policy| policy > UpgradePolicy::None);
     let named = baseline.packages.iter().any(|asked| {
         asked.name == item.package.name

@@ -71,6 +71,11 @@ impl Rollouts {
         if all.any(|other| other != Some(version)) || judged.installed.as_ref() >= Some(version) {
             return None;
         }
+        // An upgrade stays within what names the package.
+        let named = case.merged.about(&requirement.key);
+        if named.is_some_and(|named| !named.version.satisfied_by(version)) && place >= case.merged.named {
+            return None;
+        }
         let package = case.evaluation.inventory?.package(&requirement.key)?;
         if !is_offered(package, version) {
             return None;

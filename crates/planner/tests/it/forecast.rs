@@ -65,6 +65,7 @@ fn thousand() -> World {
     }
     let mut world = read(&story);
     world.snapshot.policy.estimates.packages = MINUTE * 12;
+    world.snapshot.policy.medians = world.snapshot.policy.estimates;
     world
 }
 

@@ -275,3 +275,21 @@ fn without_its_inventory_a_machine_is_not_judged() {
         "#]],
     );
 }
+
+// rule: W2
+#[test]
+fn a_window_that_is_short_for_what_steps_take_warns_and_starts_them_all_the_same() {
+    check(
+        "baseline fix: openssl >= 3.0.15
+         policy packages 40m
+         window noon allow: once 2026-11-23T11:50:00Z 2026-11-23T12:50:00Z
+         window long allow on ring=late: once 2026-11-23T11:50:00Z 2026-11-23T13:50:00Z
+         machine a: openssl 3.0.14 -> 3.0.15
+         show windows",
+        expect![[r#"
+            + a: starts a-1: install openssl 3.0.14 > 3.0.15 for fix
+            # window long: open, opens -, closes 2026-11-23T13:50:00Z, 0 machines
+            # window noon: open, opens -, closes 2026-11-23T12:50:00Z, 1 machines, too short for Packages
+        "#]],
+    );
+}

@@ -7,6 +7,7 @@ mod budgets;
 mod forecast;
 mod guards;
 mod history;
+mod overrides;
 mod rollouts;
 mod safety;
 mod scale;

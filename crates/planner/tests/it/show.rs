@@ -77,8 +77,17 @@ fn summaries(world: &World, plan: &Plan, out: &mut String) {
         let show = |at: Option<muster_model::Instant>| at.map_or("-".to_owned(), |at| at.to_string());
         let open = if one.open { "open" } else { "closed" };
         let (opens, closes) = (show(one.next_open), show(one.next_close));
-        writeln!(out, "# window {name}: {open}, opens {opens}, closes {closes}, {} machines", one.machines)
-            .unwrap();
+        let capped: Vec<&str> = one.capped.iter().map(|cover| cover.as_str()).collect();
+        let capped = match capped.as_slice() {
+            [] => String::new(),
+            some => format!(", too short for {}", some.join(" and ")),
+        };
+        writeln!(
+            out,
+            "# window {name}: {open}, opens {opens}, closes {closes}, {} machines{capped}",
+            one.machines
+        )
+        .unwrap();
     }
     for (name, rollout) in plan.rollouts.iter().filter(|_| world.shown("rollouts")) {
         for (item, one) in &rollout.items {
@@ -147,7 +156,12 @@ fn word(verdict: &Verdict) -> String {
                 let by: Vec<&str> = step.baselines.keys().map(|baseline| baseline.name.as_str()).collect();
                 format!("{} for {}", action(&step.action), by.join("+"))
             });
-            format!("starts {}: {}", spec.name, steps.collect::<Vec<_>>().join(" | "))
+            let passed: Vec<String> = spec
+                .passed
+                .iter()
+                .map(|one| format!(" past {} for {} by {}", one.window, one.cover.as_str(), one.by))
+                .collect();
+            format!("starts {}: {}{}", spec.name, steps.collect::<Vec<_>>().join(" | "), passed.concat())
         }
         Verdict::Converged => "converged".to_owned(),
         other => format!("{} {}: {}{until}", other.reason(), other.rule(), other.message()),

@@ -2,16 +2,17 @@
 //!
 //! ```text
 //! time 40m                                     (that long after noon; first of all lines)
-//! policy suspend | required | applying | clock-off
+//! policy suspend | required | applying | clock-off | packages 40m
 //! unreadable MaintenanceWindow/x
 //! baseline fix on role=web priority 5 max 25% fail 2% ready 5m observe downgrades removals conffiles Fail
-//!          reboot 30m units nginx.service settle 2m upgrades All zones zone:
-//!          openssl >= 3.0.15; nginx; telnet absent; curl latest hold
+//!          reboot 30m units nginx.service settle 2m zones zone upgrades All: openssl >= 3.0.15; nginx; telnet absent
+//!          | ; curl latest hold
 //! kernel k: linux-image >= 6.1; line quiet; not nosmt
 //! wave canary fix on ring=canary | share 10% soak 1h approval          (a wave of the baseline fix, after those before)
-//! window night allow on env=prod covers Packages cutoff 1h: daily 22 6h | once FROM TO | broken
+//! override cve of freeze until 2h: fix openssl 3.0.15; fix reboot
+//! window night allow|deny overridable on env=prod covers Packages cutoff 1h: daily 22 6h | once FROM TO | broken
 //! budget etcd on role=etcd max 1 | min 50% | ignore
-//! machine a role=web silent 10m lists old draws zlib/2=56 …: openssl 3.0.14 -> 3.0.15! 3.0.16@100; curl - -> 8; zlib 1 -> 2%10
+//! machine a role=web silent 10m lists old draws zlib/2=56 …: openssl 3.0.14 -> 3.0.15! 3.0.16@100; zlib 1 -> 2%10
 //! activity a-1 Failed(Unhealthy) 10m ago …: install fix openssl 3.0.15 | reboot fix | hold fix openssl | repair fix
 //! rollout fix openssl=3.0.15 barred 10m seen 1h released 1h passed canary,tenth soaking canary/2/30m
 //! approval stop pause fix openssl=3.0.15 by alice 10m | approval go resume fix by alice 10m
@@ -82,6 +83,7 @@ pub(crate) fn read(text: &str) -> World {
             "approval" => approval(&mut world, &words),
             "kernel" => kernel(&mut world, &words, body),
             "window" => window(&mut world, &words, body),
+            "override" => window_override(&mut world, &words, body),
             "budget" => budget(&mut world, &words),
             "machine" => machine(&mut world, &words, body),
             "activity" => activity(&mut world, &words, body),
@@ -108,6 +110,9 @@ fn policy(world: &mut World, words: &Words<'_>) {
     snapshot.policy.suspend |= words.has("suspend");
     snapshot.applying |= words.has("applying");
     snapshot.clock_off |= words.has("clock-off");
+    if words.value("packages").is_some() {
+        snapshot.policy.estimates.packages = words.length("packages");
+    }
     if words.has("required") {
         snapshot.policy.windows = WindowsPolicy::Required;
     }
@@ -225,9 +230,32 @@ fn window(world: &mut World, words: &Words<'_>, body: &str) {
         when,
         cutoff: words.length("cutoff"),
         covers: words.value("covers").map(|covers| covers.split(',').map(cover).collect()),
+        overridable: words.has("overridable"),
         provenance: None,
     };
     world.snapshot.windows.insert(window.name.clone(), Arc::new(window));
+}
+
+/// `override cve of freeze,night until 2h: fix openssl 3.0.15; fix reboot`.
+fn window_override(world: &mut World, words: &Words<'_>, body: &str) {
+    let items = body.split(';').map(|text| {
+        let item = Words::of(text);
+        OverrideItem {
+            baseline: BaselineRef { kind: BaselineKind::PackageBaseline, name: item.at(0).parse().unwrap() },
+            what: match item.at(1) {
+                "reboot" => OverrideWhat::Reboot,
+                name => OverrideWhat::Package(name.parse().unwrap(), item.at(2).parse().unwrap()),
+            },
+        }
+    });
+    let one = WindowOverride {
+        name: words.at(1).parse().unwrap(),
+        windows: words.value("of").unwrap().split(',').map(|window| window.parse().unwrap()).collect(),
+        items: items.collect(),
+        reason: "an incident".to_owned(),
+        until: world.snapshot.now + words.length("until"),
+    };
+    world.snapshot.overrides.insert(one.name.clone(), Arc::new(one));
 }
 
 fn budget(world: &mut World, words: &Words<'_>) {
@@ -410,6 +438,10 @@ fn activity(world: &mut World, words: &Words<'_>, body: &str) {
     let steps: Vec<Step> = body.split('|').map(|text| step(world, text)).collect();
     let completed: usize = words.value("completed").map_or(0, |text| text.parse().unwrap());
     let done = if phase == Phase::Succeeded { steps.len() } else { completed };
+    let passed = words.value("past").into_iter().map(|passed| {
+        let (window, by) = passed.split_once('/').unwrap();
+        Passed { cover: Cover::Packages, window: window.parse().unwrap(), by: by.parse().unwrap() }
+    });
     let spec = ActivitySpec {
         machine_uid: uid("fm", name.machine.as_str()),
         health: HealthCheck {
@@ -424,6 +456,7 @@ fn activity(world: &mut World, words: &Words<'_>, body: &str) {
             .map(|one| one.parse().unwrap())
             .collect(),
         windows: BTreeMap::new(),
+        passed: passed.collect(),
         expiry: world.snapshot.now + SignedDuration::from_hours(1),
         name: name.clone(),
         steps,

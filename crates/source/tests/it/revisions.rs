@@ -224,3 +224,15 @@ fn nothing_but_a_good_revision_comes_out_of_arbitrary_bytes() {
         let _ = validate(&tree(&[("a.yaml", &GOOD[..end])]), None);
     }
 }
+
+// rule: G3, W9
+#[test]
+fn what_passes_a_freeze_is_said_by_a_person_and_not_by_a_commit() {
+    let text = "apiVersion: muster.dev/v1alpha1\nkind: WindowOverride\nmetadata: {name: cve}\nspec: {}\n";
+    check(
+        &[("a.yaml", text)],
+        expect![[r#"
+            ! a.yaml:2:7: kind: muster.dev/v1alpha1 WindowOverride does not belong into a source: it may hold muster.dev/v1alpha1 FleetPolicy, DisruptionBudget, MaintenanceWindow, FleetMachine, PackageBaseline, KernelBaseline (G3)
+        "#]],
+    );
+}

@@ -1,0 +1,113 @@
+//! What may pass a window or a freeze, since somebody said so (rule W9)?
+
+use muster_model::{BaselineRef, Cover, Instant, OverrideWhat, Passes, Snapshot, Verdict, WindowOverride};
+
+use crate::case::Case;
+use crate::machine::{States, World};
+use crate::merge::Requirement;
+use crate::select::Resources;
+use crate::target::Outcome;
+use crate::timer::Timer;
+
+/// The overrides in force.
+pub(crate) struct Overrides<'a> {
+    in_force: Vec<&'a WindowOverride>,
+}
+
+impl<'a> Overrides<'a> {
+    pub(crate) fn of(snapshot: &'a Snapshot, timer: &Timer) -> Self {
+        let all = snapshot.overrides.values().map(AsRef::as_ref);
+        Self { in_force: all.filter(|one: &&WindowOverride| !timer.reached(one.until)).collect() }
+    }
+
+    /// The windows that a requirement's change passes.
+    fn of_change(&self, resources: &Resources<'_>, requirement: &Requirement, outcome: &Outcome) -> Passes {
+        let Outcome::Change(Some(target)) = outcome else { return Passes::new() };
+        let by = requirement.baselines(resources);
+        self.passes(|baseline, what| match what {
+            OverrideWhat::Package(name, version) => {
+                by.contains(baseline) && *name == requirement.key.name && version == target
+            }
+            OverrideWhat::Reboot => false,
+        })
+    }
+
+    /// The windows that a reboot for these baselines passes.
+    pub(crate) fn of_reboot(&self, baselines: &[BaselineRef]) -> Passes {
+        self.passes(|baseline, what| match what {
+            OverrideWhat::Package(..) => false,
+            OverrideWhat::Reboot => baselines.contains(baseline),
+        })
+    }
+
+    /// What of the windows that an activity passed for a kind of step is still passed.
+    pub(crate) fn still(&self, passed: impl IntoIterator<Item = &'a muster_model::Passed>) -> Passes {
+        let mut passes = Passes::new();
+        for one in passed {
+            for known in self.in_force.iter().filter(|known| known.name == one.by) {
+                let mut all = Passes::new();
+                known.pass(&mut all);
+                passes.extend(all.remove(&one.window).map(|pass| (one.window.clone(), pass)));
+            }
+        }
+        passes
+    }
+
+    fn passes(&self, names: impl Fn(&BaselineRef, &OverrideWhat) -> bool) -> Passes {
+        let mut passes = Passes::new();
+        for one in &self.in_force {
+            if one.items.iter().any(|item| names(&item.baseline, &item.what)) {
+                one.pass(&mut passes);
+            }
+        }
+        passes
+    }
+}
+
+/// Where the windows are shut to packages: of the `ready` changes those that pass them, and what they pass; all others wait.
+/// Where nothing passes, or the windows are open, all stay as they are.
+pub(crate) fn let_pass(
+    world: &World<'_>,
+    case: &Case<'_>,
+    states: &mut States,
+    ready: &mut Vec<usize>,
+) -> Passes {
+    let broken = case.reported.is_some_and(|reported| reported.report.dpkg_interrupted);
+    if world.overrides.in_force.is_empty() || broken || case.evaluation.needs_repair() {
+        return Passes::new();
+    }
+    let estimate = world.snapshot.policy.estimates.of(Cover::Packages);
+    let Err(closed) = world.windows.ask(case.picked.windows, Cover::Packages, estimate) else {
+        return Passes::new();
+    };
+    let mut all: Passes = Passes::new();
+    let mut passing = Vec::new();
+    for place in ready.iter() {
+        let (requirement, judged) = (&case.merged.enforced[*place], &case.evaluation.judged[*place]);
+        let passes = world.overrides.of_change(world.resources, requirement, &judged.outcome);
+        let opens = || world.windows.ask_past(case.picked.windows, Cover::Packages, estimate, &passes);
+        if passes.is_empty() || opens().is_err() {
+            continue;
+        }
+        passing.push(*place);
+        for (window, pass) in passes {
+            // Together they pass for as long as each does.
+            let known: Instant = all.get(&window).map_or(pass.until, |known| known.until);
+            if known >= pass.until {
+                all.insert(window, pass);
+            }
+        }
+    }
+    if passing.is_empty() {
+        return Passes::new();
+    }
+    let closed = Verdict::Waiting(closed);
+    for (place, state) in states.enforced.iter_mut().enumerate() {
+        if !passing.contains(&place) {
+            state.stick(&closed);
+        }
+    }
+    states.lifts.stick(&closed);
+    *ready = passing;
+    all
+}

@@ -1,0 +1,123 @@
+//! What may pass a window or a freeze, since somebody said so.
+
+use expect_test::expect;
+
+use crate::check;
+
+// rule: W9
+#[test]
+fn what_an_override_names_passes_a_freeze_and_nothing_else_does() {
+    check(
+        "baseline fix: curl >= 8; openssl >= 2
+         window freeze deny overridable: once 2026-11-20T00:00:00Z 2026-12-01T00:00:00Z
+         override cve of freeze until 2h: fix openssl 2
+         machine a: curl 7 -> 8; openssl 1 -> 2
+         machine b: curl 7 -> 8; openssl 1 -> 3 2
+         show next details",
+        expect![[r#"
+            + a: starts a-1: install openssl 1 > 2 for fix past freeze for Packages by cve
+              + fix openssl:amd64 [1 → 2] Start a-1
+              ~ fix curl:amd64 [7 → 8] Frozen W1: freeze freeze is on, until 2026-12-01T00:00:00Z
+                expires 2026-11-23T13:00:00Z, budgets {}, windows {}
+                health {} for 0s
+            ~ b: Frozen W1: freeze freeze is on, until 2026-12-01T00:00:00Z
+            # next 2026-11-23T14:00:00Z
+        "#]],
+    );
+}
+
+// rule: W9
+#[test]
+fn a_freeze_that_may_not_be_passed_stays() {
+    check(
+        "baseline fix: openssl >= 2
+         window freeze deny: once 2026-11-20T00:00:00Z 2026-12-01T00:00:00Z
+         window other deny overridable: once 2026-11-20T00:00:00Z 2026-11-30T00:00:00Z
+         override cve of freeze,other until 2h: fix openssl 2
+         machine a: openssl 1 -> 2",
+        expect![[r#"
+            ~ a: Frozen W1: freeze freeze is on, until 2026-12-01T00:00:00Z
+        "#]],
+    );
+}
+
+// rule: W9
+#[test]
+fn an_override_ends() {
+    check(
+        "baseline fix: openssl >= 2
+         window freeze deny overridable: once 2026-11-20T00:00:00Z 2026-12-01T00:00:00Z
+         override cve of freeze until 0s: fix openssl 2
+         machine a: openssl 1 -> 2",
+        expect![[r#"
+            ~ a: Frozen W1: freeze freeze is on, until 2026-12-01T00:00:00Z
+        "#]],
+    );
+}
+
+// rule: W9
+#[test]
+fn a_closed_allow_is_passed_and_a_reboot_needs_to_be_named() {
+    check(
+        "baseline fix reboot 30m: openssl >= 2
+         baseline other: zlib >= 2
+         window night allow: daily 22 6h
+         override cve of night until 1h: fix openssl 2
+         override both of night until 1h: other zlib 2; other reboot
+         machine a reboot-required 1h: openssl 1 -> 2; zlib 2
+         machine b reboot-required 1h: openssl 2; zlib 2",
+        expect![[r#"
+            + a: starts a-1: install openssl 1 > 2 for fix past night for Packages by cve
+              + fix openssl:amd64 [1 → 2] Start a-1
+              ~ fix reboot [required → rebooted] WindowClosed W1: window night opens at 2026-11-23T22:00:00Z, until 2026-11-23T22:00:00Z
+            ~ b: WindowClosed W1: window night opens at 2026-11-23T22:00:00Z, until 2026-11-23T22:00:00Z
+        "#]],
+    );
+}
+
+// rule: W9
+#[test]
+fn a_reboot_that_is_named_passes() {
+    check(
+        "baseline fix reboot 30m: openssl >= 2
+         window night allow: daily 22 6h
+         override cve of night until 1h: fix openssl 2; fix reboot
+         machine a reboot-required 1h: openssl 1 -> 2",
+        expect![[r#"
+            + a: starts a-1: install openssl 1 > 2 for fix | reboot for fix past night for Packages by cve past night for Reboot by cve
+        "#]],
+    );
+}
+
+// rule: W9, A5
+#[test]
+fn what_passes_is_called_back_when_its_override_is_taken_away() {
+    check(
+        "baseline fix: openssl >= 2
+         window freeze deny overridable: once 2026-11-20T00:00:00Z 2026-12-01T00:00:00Z
+         override cve of freeze until 2h: fix openssl 2
+         machine a: openssl 1 -> 2
+         machine b: openssl 1 -> 2
+         activity a-1 Pending 1m ago past freeze/cve: install fix openssl 2
+         activity b-1 Pending 1m ago past freeze/gone: install fix openssl 2",
+        expect![[r#"
+            ~ a: Pending A2: a-1 is Pending
+            ~ b: Pending A2: b-1 is Pending
+            x b-1: WindowClosed
+        "#]],
+    );
+}
+
+// rule: W7, W9
+#[test]
+fn a_window_that_cannot_be_read_is_passed_by_nothing() {
+    check(
+        "baseline fix: openssl >= 2
+         window broken allow: broken
+         override cve of broken until 2h: fix openssl 2
+         machine a: openssl 1 -> 2",
+        expect![[r#"
+            ~ a: WindowUnreadable W7: window broken cannot be read, which closes its machines
+        "#]],
+    );
+}
