@@ -2,6 +2,7 @@
 //!
 //! A dry-run creation answers with the server's time and writes nothing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -10,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::PostParams;
 use kube::{Api, Client};
 use muster_fleet::Change;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tracing::warn;
 
 use crate::watch::{Chain, News};
@@ -21,14 +22,42 @@ pub(crate) const CLOCK: &str = "clock";
 /// How far apart the clocks may be.
 const TOLERANCE: SignedDuration = SignedDuration::from_secs(30);
 
-/// How often they are compared: clocks drift slowly, and a step is noticed within five minutes.
+/// How often they are compared: clocks drift slowly, and a step is noticed at once (see [`Steady`]).
 const LOOK_EVERY: Duration = Duration::from_secs(300);
 
 /// How soon after a failure.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// Compares the clocks until the receiver is gone. Nothing starts before the first comparison.
-pub(crate) async fn compare(client: Client, namespace: String, news: mpsc::Sender<News>) {
+/// Tells when the machine's clock was set: by a clock that nobody can set.
+pub(crate) struct Steady {
+    wall: Timestamp,
+    mono: std::time::Instant,
+}
+
+impl Steady {
+    pub(crate) fn new() -> Self {
+        Self { wall: Timestamp::now(), mono: std::time::Instant::now() }
+    }
+
+    /// Whether it was set since the last question, by more than may be. Drift is for the comparison.
+    pub(crate) fn was_set(&mut self) -> bool {
+        let now = Self::new();
+        let passed =
+            SignedDuration::try_from(now.mono.duration_since(self.mono)).unwrap_or(SignedDuration::MAX);
+        let shown = now.wall.duration_since(self.wall);
+        *self = now;
+        is_set(passed, shown)
+    }
+}
+
+/// Whether the clock shows that another time passed than did.
+fn is_set(passed: SignedDuration, shown: SignedDuration) -> bool {
+    shown.checked_sub(passed).is_none_or(|step| step.abs() > TOLERANCE)
+}
+
+/// Compares the clocks until the receiver is gone, now and then and whenever `again` says so. Nothing starts before the
+/// first comparison.
+pub(crate) async fn compare(client: Client, namespace: String, news: mpsc::Sender<News>, again: Arc<Notify>) {
     let leases: Api<Lease> = Api::namespaced(client, &namespace);
     let probe = Lease {
         metadata: ObjectMeta { generate_name: Some("muster-clock-".to_owned()), ..ObjectMeta::default() },
@@ -59,7 +88,10 @@ pub(crate) async fn compare(client: Client, namespace: String, news: mpsc::Sende
                 return;
             }
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = again.notified() => {}
+        }
     }
 }
 
@@ -71,6 +103,16 @@ fn is_off(before: Timestamp, server: Timestamp, after: Timestamp) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // rule: A3
+    #[test]
+    fn a_clock_that_is_set_is_noticed_before_the_next_pass() {
+        let seconds = SignedDuration::from_secs;
+        assert!(!is_set(seconds(3600), seconds(3601)), "an hour passed, and the clock says so");
+        assert!(is_set(seconds(1), seconds(3600)), "an hour ahead");
+        assert!(is_set(seconds(1), seconds(-3600)), "an hour back");
+        assert!(!Steady::new().was_set());
+    }
 
     // rule: A3
     #[test]

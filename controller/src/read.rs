@@ -314,8 +314,9 @@ pub(crate) fn presence_shard(object: ConfigMap) -> Vec<Change> {
     let name = object.name_any();
     match presence::PresenceShard::decode(&object.data.unwrap_or_default()) {
         Ok(shard) => {
-            let presence::PresenceShard { present, silent } = shard;
-            vec![Change::Presence(gateway, SmolStr::from(name), Some(PresenceShard { present, silent }))]
+            let presence::PresenceShard { present, silent, since } = shard;
+            let shard = PresenceShard { present, silent, since };
+            vec![Change::Presence(gateway, SmolStr::from(name), Some(shard))]
         }
         Err(error) => {
             warn!(config_map = name, %error, "presence cannot be read; its machines count as silent");

@@ -11,7 +11,7 @@ use muster_crds::names;
 use muster_fleet::{Change, Effect, Input, Key, State, Written};
 use muster_model::{BaselineKind, BaselineRef, Digest, MachineName, ObjectName, ProposalKey};
 use smol_str::SmolStr;
-use tokio::sync::{mpsc, watch as value};
+use tokio::sync::{Notify, mpsc, watch as value};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -146,7 +146,14 @@ async fn lead(settings: &Settings, identity: &str, epoch: u64, leading: &mut val
     let (facts_sender, facts) = mpsc::unbounded_channel();
     let mut watches = watches(settings, &writer, &sender, facts_sender);
     watches.spawn(mirror(writer.clone(), facts));
-    watches.spawn(clock::compare(settings.client.clone(), settings.namespace.clone(), sender.clone()));
+    let compare_again = Arc::new(Notify::new());
+    watches.spawn(clock::compare(
+        settings.client.clone(),
+        settings.namespace.clone(),
+        sender.clone(),
+        compare_again.clone(),
+    ));
+    let mut steady = clock::Steady::new();
     drop(sender);
     let mut unsynced: BTreeSet<&'static str> = KINDS.iter().copied().collect();
     let mut state = State::new();
@@ -181,6 +188,11 @@ async fn lead(settings: &Settings, identity: &str, epoch: u64, leading: &mut val
             }
             () = sleep_until(due) => {
                 last_pass = Instant::now();
+                if steady.was_set() {
+                    warn!("the clock was set: nothing starts until it has been compared with the API server's");
+                    observe(&mut state, &mut tap, Change::ClockOff(true));
+                    compare_again.notify_one();
+                }
                 let effects = tap.step(&mut state, Input::Pass(Timestamp::now()));
                 work.push(effects);
             }

@@ -30,6 +30,10 @@ pub const PRESENCE_SHARDS: u8 = 16;
 /// Key of the machines that are heard, one name per line.
 const PRESENT: &str = "present";
 
+/// Key of the instant since which the gateway is up, which its Lease has as `acquireTime`. What was published in an
+/// earlier life says nothing of now, and watches of Leases and ConfigMaps are not ordered among each other.
+const SINCE: &str = "since";
+
 /// Key of the machines that are not, `<name> <RFC 3339 time last heard>` per line.
 const SILENT: &str = "silent";
 
@@ -61,6 +65,8 @@ pub struct PresenceShard {
     pub present: BTreeSet<MachineName>,
     /// Not heard any more, and when last.
     pub silent: BTreeMap<MachineName, Instant>,
+    /// Since when the gateway that wrote it is up; absent: written by one that does not say.
+    pub since: Option<Instant>,
 }
 
 /// Why a ConfigMap's data is no presence.
@@ -80,7 +86,11 @@ impl PresenceShard {
         let present = self.present.iter().map(MachineName::as_str).collect::<Vec<_>>().join("\n");
         let silent =
             self.silent.iter().map(|(name, heard)| format!("{name} {heard}")).collect::<Vec<_>>().join("\n");
-        BTreeMap::from([(PRESENT.to_owned(), present), (SILENT.to_owned(), silent)])
+        let mut data = BTreeMap::from([(PRESENT.to_owned(), present), (SILENT.to_owned(), silent)]);
+        if let Some(since) = self.since {
+            data.insert(SINCE.to_owned(), since.to_string());
+        }
+        data
     }
 
     /// From a ConfigMap's data.
@@ -98,7 +108,12 @@ impl PresenceShard {
             });
             parsed.ok_or_else(|| wrong(SILENT, line))
         });
-        Ok(Self { present: present.collect::<Result<_, _>>()?, silent: silent.collect::<Result<_, _>>()? })
+        let since = lines(SINCE).next().map(|line| line.parse::<Instant>().map_err(|_| wrong(SINCE, line)));
+        Ok(Self {
+            present: present.collect::<Result<_, _>>()?,
+            silent: silent.collect::<Result<_, _>>()?,
+            since: since.transpose()?,
+        })
     }
 }
 
@@ -111,10 +126,12 @@ mod tests {
         let shard = PresenceShard {
             present: ["web-01", "web-02"].map(|name| MachineName::parse(name).unwrap()).into(),
             silent: [(MachineName::parse("db-01").unwrap(), "2026-11-23T02:00:00Z".parse().unwrap())].into(),
+            since: Some("2026-11-22T02:00:00Z".parse().unwrap()),
         };
         let data = shard.encode();
         assert_eq!(data["present"], "web-01\nweb-02");
         assert_eq!(data["silent"], "db-01 2026-11-23T02:00:00Z");
+        assert_eq!(data["since"], "2026-11-22T02:00:00Z");
         assert_eq!(PresenceShard::decode(&data), Ok(shard));
         assert_eq!(PresenceShard::decode(&PresenceShard::default().encode()), Ok(PresenceShard::default()));
         let bad = BTreeMap::from([("silent".to_owned(), "db-01 yesterday".to_owned())]);

@@ -5,7 +5,7 @@
 //! get through (rule M1).
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -53,6 +53,8 @@ const LEASE_SECONDS: i32 = 30;
 pub(crate) struct Presence {
     shards: Mutex<[Shard; PRESENCE_SHARDS as usize]>,
     changed: Notify,
+    /// Since when this process is up: its Lease and all that it publishes say the same.
+    since: OnceLock<Timestamp>,
 }
 
 #[derive(Default)]
@@ -123,7 +125,7 @@ impl Presence {
                 shard.pause = (shard.pause * 2).clamp(FIRST_WRITE, SLOWEST_WRITES);
                 let present = shard.heard.keys().cloned().collect();
                 let silent = shard.silent.iter().map(|(machine, heard)| (machine.clone(), *heard)).collect();
-                due.push((number, PresenceShard { present, silent }));
+                due.push((number, PresenceShard { present, silent, since: self.since.get().copied() }));
             }
         }
         due
@@ -163,6 +165,7 @@ impl Shard {
 
 /// Takes up what the gateway of this id published before it died: who was present then is silent since, until heard.
 pub(crate) async fn resume(fleet: &Fleet, id: &str, now: Timestamp) -> Result<(), kube::Error> {
+    fleet.presence.since.get_or_init(|| now);
     let lease = fleet.apis.leases.get_opt(&gateway_lease(id)).await?;
     let renewed =
         lease.and_then(|lease| lease.spec).and_then(|spec| spec.renew_time).map_or(now, |time| time.0);
@@ -255,7 +258,7 @@ async fn write_shard(
 /// Keeps the gateway's Lease alive.
 pub(crate) async fn keep_lease(fleet: Arc<Fleet>, id: String, clock: Clock, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(LEASE_RENEWAL);
-    let since = clock();
+    let since = *fleet.presence.since.get_or_init(|| clock());
     loop {
         tokio::select! {
             () = stop.cancelled() => return,

@@ -47,6 +47,8 @@ pub(crate) fn effects(
         };
         let effect = match wish {
             Some(outcome) => cancel(activity, outcome),
+            // By a clock that is off nothing is overdue (rule A3).
+            None if state.world.clock_off => None,
             None => match overdue(state, activity, now) {
                 Overdue::Ended(phase, outcome, message) => Some(Effect::EndActivity {
                     name: name.clone(),

@@ -35,6 +35,10 @@ const DELETIONS_AT_ONCE: usize = 200;
 /// What is to be deleted or marked now.
 pub(crate) fn effects(state: &mut State, now: Instant) -> Vec<Effect> {
     state.deleting.retain(|_, since| *since + ASKED > now);
+    // By a clock that is off nothing is old (rule A3).
+    if state.world.clock_off {
+        return Vec::new();
+    }
     let mut effects = activities(state, now);
     effects.extend(rollouts(state));
     effects.extend(garbage(state, now));
@@ -43,6 +47,7 @@ pub(crate) fn effects(state: &mut State, now: Instant) -> Vec<Effect> {
     });
     if effects.len() > DELETIONS_AT_ONCE {
         effects.truncate(DELETIONS_AT_ONCE);
+        state.garbage_looked = None;
         state.wake_at(now + NEXT_BATCH);
     }
     for effect in &effects {
@@ -125,7 +130,23 @@ fn rollouts(state: &State) -> Vec<Effect> {
         .collect()
 }
 
+/// What nothing refers to is looked for so often at the most: it is kept for a day anyway, and in a fleet in motion there
+/// are thousands to look at.
+const LOOK_EVERY: SignedDuration = SignedDuration::from_mins(1);
+
 fn garbage(state: &mut State, now: Instant) -> Vec<Effect> {
+    let next = state.garbage_looked.map(|looked| looked + LOOK_EVERY);
+    if let Some(next) = next.filter(|next| *next > now) {
+        if state.garbage_dirty {
+            state.wake_at(next);
+        } else if let Some(due) = state.garbage_due {
+            state.wake_at(due.max(next));
+        }
+        return Vec::new();
+    }
+    state.garbage_looked = Some(now);
+    state.garbage_dirty = false;
+    state.garbage_due = None;
     let used = referenced(state);
     let all: BTreeSet<Garbage> = state
         .world
@@ -143,6 +164,7 @@ fn garbage(state: &mut State, now: Instant) -> Vec<Effect> {
             None => since + UNREFERENCED,
         };
         if due > now {
+            state.garbage_due = state.garbage_due.into_iter().chain([due]).min();
             state.wake_at(due);
         } else if state.marked.contains_key(garbage) {
             effects.push(Effect::Collect { garbage: garbage.clone() });
@@ -150,6 +172,8 @@ fn garbage(state: &mut State, now: Instant) -> Vec<Effect> {
             effects.push(Effect::Mark { garbage: garbage.clone(), since: now });
         }
     }
+    // What was asked for is looked at again until it shows.
+    state.garbage_dirty = !effects.is_empty();
     effects
 }
 

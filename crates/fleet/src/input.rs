@@ -121,6 +121,8 @@ pub struct PresenceShard {
     pub present: BTreeSet<MachineName>,
     /// Not heard any more, and when last.
     pub silent: BTreeMap<MachineName, Instant>,
+    /// Since when the gateway that published it is up, as its Lease says in `acquired`; absent: it does not say.
+    pub since: Option<Instant>,
 }
 
 /// How a write ended.

@@ -27,6 +27,9 @@ const NOTE_LIMIT: usize = 1000;
 
 /// Decides and says what to write. Nothing is written before an epoch is known: the controller does not lead yet.
 pub(crate) fn pass(state: &mut State, now: Instant) -> Vec<Effect> {
+    if now < state.world.now {
+        state.clock_went_back(now);
+    }
     state.world.now = now;
     let only_to_look = !state.dirty
         && state.next.is_none_or(|next| next > now)
@@ -278,6 +281,8 @@ fn records(state: &mut State, plan: &Plan, now: Instant) -> Vec<Effect> {
         effects.extend(tell_verdict(state, &name, &decision));
         effects.push(Effect::RecordMachine { name: name.clone(), decision: Box::new(decision.clone()) });
         state.unrecorded.remove(&Key::Machine(name.clone()));
+        state.garbage_dirty |=
+            state.machines.get(&name).is_none_or(|old| old.wanted_digest != decision.wanted_digest);
         state.machines.insert(name, decision);
     }
     effects
@@ -301,8 +306,9 @@ fn decision(
             plan.verdict,
             Verdict::Unknown(Unknown::NeverReported | Unknown::Stale { .. } | Unknown::Absent { .. })
         ) && machine.reported.is_some();
+    let known_digest = state.machines.get(&machine.name).filter(|old| old.plan.wanted == decided.wanted);
     Decision {
-        wanted_digest: decided.wanted.digest(),
+        wanted_digest: known_digest.map_or_else(|| decided.wanted.digest(), |old| old.wanted_digest.clone()),
         current_activity,
         highest_number: machine.last_number,
         holds: decided.holds.iter().cloned().chain(still_held).collect(),

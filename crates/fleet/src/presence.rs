@@ -110,8 +110,12 @@ fn heard(state: &State, now: Instant) -> BTreeMap<MachineName, Heard> {
     for ((gateway, _), shard) in &state.shards {
         let lease = state.gateways.get(gateway);
         let up = lease.is_some_and(|lease| lease.valid_until > now);
+        // Of an earlier life of the gateway: whom it heard then may have been silent for as long as it was down, and its
+        // Lease may be seen before what it publishes anew.
+        let old = lease.is_some_and(|lease| shard.since.is_some_and(|since| since < lease.acquired));
         for name in &shard.present {
             match (up, lease) {
+                (true, Some(lease)) if old => put(name, Heard::Until(lease.acquired)),
                 (true, _) => put(name, Heard::Now),
                 // The gateway died: what it heard, it heard until it last said so.
                 (false, Some(lease)) => put(name, Heard::Until(lease.renewed)),

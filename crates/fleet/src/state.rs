@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use muster_model::{
     Activity, ActivityName, BaselineCommon, BaselineKind, BaselineRef, BaselineSummary, BudgetSummary,
-    Instant, MachineName, ObjectName, Phase, Presence, Rollout, Snapshot, WindowSummary,
+    Instant, Machine, MachineName, ObjectName, Phase, Presence, Rollout, Snapshot, WindowSummary,
 };
 use smol_str::SmolStr;
 
@@ -64,6 +64,12 @@ pub struct State {
     pub(crate) durations: Durations,
     /// When their estimates were last recorded.
     pub(crate) estimated: Option<Instant>,
+    /// Something changed that may leave an inventory or a proposal unreferenced.
+    pub(crate) garbage_dirty: bool,
+    /// When it was last looked for what nothing refers to.
+    pub(crate) garbage_looked: Option<Instant>,
+    /// When the next of them is to be marked or deleted.
+    pub(crate) garbage_due: Option<Instant>,
     /// Activities whose end was told to people, or was there before we began.
     pub(crate) told: BTreeSet<ActivityName>,
     /// Something changed since the last pass.
@@ -107,9 +113,18 @@ impl State {
 
     /// Takes in what a watch showed.
     pub(crate) fn observe(&mut self, change: Change) {
+        if self.is_known(&change) {
+            return;
+        }
         match change {
             Change::Gateway(..) | Change::Presence(..) => {}
             _ => self.dirty = true,
+        }
+        match change {
+            Change::Machine(_) | Change::MachineGone(_) => self.garbage_dirty = true,
+            Change::Inventory(..) | Change::InventoryGone(_) => self.garbage_dirty = true,
+            Change::Proposal(..) | Change::ProposalGone(_) => self.garbage_dirty = true,
+            _ => {}
         }
         let world = &mut self.world;
         match change {
@@ -266,6 +281,41 @@ impl State {
         }
     }
 
+    /// Whether a watch shows what is known already: what we wrote ourselves comes back to us, and a relist shows all of it
+    /// again. There is nothing to decide anew then.
+    fn is_known(&self, change: &Change) -> bool {
+        let world = &self.world;
+        match change {
+            Change::Machine(machine) => world.machines.get(&machine.name).is_some_and(|known| {
+                // Presence is ours to know: it says nothing of the object.
+                let shown = Machine { presence: known.presence, ..Machine::clone(machine) };
+                **known == shown
+            }),
+            Change::AbsenceResolved(name, at) => world.resolved_absences.get(name) == at.as_ref(),
+            Change::Activity(activity) => {
+                let name = &activity.spec.name;
+                world.activities.get(name).is_some_and(|known| **known == **activity)
+                    && !self.reserved.contains(name)
+                    && !self.asked.contains_key(name)
+                    && !self.complained.contains(name)
+            }
+            Change::Rollout(baseline, rollout) => {
+                world.rollouts.get(baseline).is_some_and(|known| **known == *rollout)
+            }
+            Change::Inventory(digest, _, marked) => {
+                world.inventories.contains_key(digest)
+                    && self.marked.get(&Garbage::Inventory(digest.clone())) == marked.as_ref()
+            }
+            Change::Proposal(key, proposal, marked) => {
+                world.proposals.get(key) == Some(proposal)
+                    && self.marked.get(&Garbage::Proposal(key.clone())) == marked.as_ref()
+            }
+            Change::ClockOff(off) => world.clock_off == *off,
+            Change::Unreadable(what, why) => world.unreadable.get(what) == why.as_ref(),
+            _ => false,
+        }
+    }
+
     fn observe_activity(&mut self, activity: Activity) {
         let name = activity.spec.name.clone();
         self.reserved.remove(&name);
@@ -336,6 +386,7 @@ impl State {
                 if let Some(since) = self.unreferenced.get_mut(garbage) {
                     *since = Instant::MIN;
                 }
+                self.garbage_looked = None;
             }
             Key::Machine(_)
             | Key::Baseline(_)
@@ -346,6 +397,23 @@ impl State {
                 self.unrecorded.insert(key.clone());
             }
         }
+    }
+
+    /// The clock was ahead and was set back: what was noted meanwhile lies in the future, and nothing is to wait for that.
+    pub(crate) fn clock_went_back(&mut self, now: Instant) {
+        let earlier = |at: &mut Instant| *at = (*at).min(now);
+        let longest = now + jiff::SignedDuration::from_secs(LONGEST_BACKOFF_SECONDS);
+        self.backoff.values_mut().for_each(|(_, until)| *until = (*until).min(longest));
+        self.asked.values_mut().for_each(|(_, _, since)| earlier(since));
+        self.deleting.values_mut().for_each(earlier);
+        self.unreferenced.values_mut().for_each(earlier);
+        self.baselines.values_mut().for_each(|(_, at)| earlier(at));
+        self.budgets.values_mut().for_each(|(_, at)| earlier(at));
+        self.rollouts.values_mut().for_each(|(_, at)| earlier(at));
+        self.gateway_up_since.iter_mut().for_each(earlier);
+        self.garbage_looked = None;
+        self.dirty = true;
+        self.presence_dirty = true;
     }
 
     /// Whether a write about the object may be made now.

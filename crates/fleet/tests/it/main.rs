@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test's helpers fail as its tests do")]
 
 mod durations;
+mod found;
 mod safety;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -178,7 +179,7 @@ impl World {
     }
 
     fn heard(&mut self, names: impl Iterator<Item = MachineName>) {
-        let shard = PresenceShard { present: names.collect(), silent: BTreeMap::new() };
+        let shard = PresenceShard { present: names.collect(), ..PresenceShard::default() };
         self.observe(Change::Presence("g".into(), "g-0".into(), Some(shard)));
         self.lease(SignedDuration::from_hours(24 * 365));
     }

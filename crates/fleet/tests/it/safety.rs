@@ -102,7 +102,7 @@ fn a_machine_whose_presence_is_lost_counts_as_silent_and_not_as_never_heard() {
         provenance: None,
     }));
     drop(world.pass());
-    let present = |n: usize| PresenceShard { present: [name(n)].into(), silent: BTreeMap::new() };
+    let present = |n: usize| PresenceShard { present: [name(n)].into(), ..PresenceShard::default() };
     world.observe(Change::Presence("g".into(), "g-0".into(), Some(present(0))));
     drop(world.pass());
     let presence = |world: &World| world.state.snapshot().machines[&name(1)].presence;

@@ -1,0 +1,116 @@
+//! What storms found: each of these broke a rule, or kept a fleet from arriving, before it was mended.
+
+use super::*;
+
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
+
+fn running(world: &mut World) -> ActivityName {
+    let activity = world.one_pending();
+    let now = world.now;
+    world.show(&activity, |activity| {
+        activity.phase = Phase::Running;
+        activity.delivered = Some(now);
+        activity.steps = vec![StepStatus { started: Some(now), completed: None }];
+    });
+    activity
+}
+
+// rule: A3, A4
+#[test]
+fn by_a_clock_that_is_off_nothing_is_overdue() {
+    let mut world = World::new(2, 1);
+    let activity = running(&mut world);
+    world.observe(Change::ClockOff(true));
+    world.wait(HOUR * 5);
+    assert!(short(&world.pass()).is_empty(), "the machine has begun a minute ago, whatever our clock says");
+    world.observe(Change::ClockOff(false));
+    assert_eq!(short(&world.pass()), [format!("end {activity} Failed(TimedOut)")]);
+}
+
+// rule: A3, A10
+#[test]
+fn by_a_clock_that_is_off_nothing_is_old() {
+    let mut world = World::new(1, 1);
+    let activity = world.one_pending();
+    let now = world.now;
+    world.show(&activity, |activity| {
+        activity.phase = Phase::Canceled;
+        activity.finished = Some(now);
+    });
+    world.observe(Change::MachineGone(name(0)));
+    drop(world.pass());
+    world.observe(Change::ClockOff(true));
+    world.wait(HOUR * 24 * 365);
+    assert!(short(&world.pass()).is_empty());
+    world.observe(Change::ClockOff(false));
+    assert!(short(&world.pass()).contains(&format!("delete {activity}")));
+}
+
+// rule: A3
+#[test]
+fn a_clock_that_was_ahead_and_is_set_back_leaves_no_wait_behind() {
+    let mut world = World::new(1, 1);
+    world.propose();
+    let start = world.now;
+    world.wait(HOUR * 5);
+    let effects = world.pass();
+    let key =
+        effects.iter().find(|effect| matches!(effect, Effect::CreateActivity { .. })).unwrap().key().unwrap();
+    // Refused at what the clock says is five hours from now.
+    world.written(key, Written::Refused);
+    assert!(short(&world.pass()).is_empty());
+    world.now = start + SignedDuration::from_secs(1);
+    drop(world.pass());
+    world.wait(SignedDuration::from_mins(2));
+    assert_eq!(short(&world.pass()).len(), 1, "it is tried again in minutes, not in hours");
+}
+
+// rule: A4, B2
+#[test]
+fn what_a_gateway_published_before_it_died_says_nothing_once_it_is_back() {
+    let mut world = World::new(1, 1);
+    let lease = |acquired: Instant, now: Instant| {
+        Change::Gateway(
+            "g".into(),
+            Some(GatewayLease { acquired, renewed: now, valid_until: now + SignedDuration::from_secs(30) }),
+        )
+    };
+    let shard = |since: Instant| {
+        let present = [name(0)].into();
+        Change::Presence(
+            "g".into(),
+            "g-0".into(),
+            Some(PresenceShard { present, since: Some(since), ..PresenceShard::default() }),
+        )
+    };
+    let first = world.now;
+    world.observe(lease(first, first));
+    world.observe(shard(first));
+    world.propose();
+    world.wait(SignedDuration::from_mins(20));
+    assert!(short(&world.pass()).is_empty(), "nobody is heard");
+    // It is back, and its Lease is seen before what it publishes anew.
+    let second = world.now;
+    world.observe(lease(second, second));
+    assert!(short(&world.pass()).is_empty(), "the machine may have been silent for twenty minutes");
+    world.observe(shard(second));
+    assert_eq!(short(&world.pass()).len(), 1);
+}
+
+// promise P6
+#[test]
+fn what_we_wrote_comes_back_to_us_and_asks_for_no_pass() {
+    let mut world = World::new(2, 1);
+    let activity = world.one_pending();
+    drop(world.pass());
+    world.wait(SignedDuration::from_secs(2));
+    drop(world.pass());
+    assert!(!world.state.wants_pass(world.now));
+    let machine = Machine::clone(&world.state.snapshot().machines[&name(0)]);
+    world.observe(Change::Machine(Box::new(Machine { presence: Presence::Never, ..machine })));
+    world.show(&activity, |_| {});
+    world.observe(Change::ClockOff(false));
+    assert!(!world.state.wants_pass(world.now), "a relist shows what is known");
+    world.show(&activity, |activity| activity.phase = Phase::Delivered);
+    assert!(world.state.wants_pass(world.now));
+}
