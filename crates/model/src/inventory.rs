@@ -210,6 +210,34 @@ impl WantedSet {
     }
 }
 
+/// A wanted set with its name, worked out once for all machines that are asked the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    digest: Digest,
+    set: WantedSet,
+}
+
+impl Wanted {
+    /// The set, named.
+    #[must_use]
+    pub fn new(set: WantedSet) -> Self {
+        Self { digest: set.digest(), set }
+    }
+
+    /// The digest that names the set.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.digest.clone()
+    }
+}
+
+impl std::ops::Deref for Wanted {
+    type Target = WantedSet;
+    fn deref(&self) -> &WantedSet {
+        &self.set
+    }
+}
+
 /// What a proposal is about: the two digests that name it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -8,7 +8,7 @@ use smol_str::SmolStr;
 use crate::{
     Activity, ActivityName, BaselineRef, Budget, Cover, Digest, Instant, Inventory, KernelBaseline, Machine,
     MachineName, ObjectName, OutcomeReason, PackageBaseline, PackageKey, Policy, Proposal, ProposalKey,
-    RequirementVerdict, Rollout, RolloutApproval, Verdict, WantedSet, Window, WindowOverride,
+    RequirementVerdict, Rollout, RolloutApproval, Verdict, Wanted, Window, WindowOverride,
 };
 
 /// Everything that a decision about one namespace depends on.
@@ -96,7 +96,7 @@ pub struct MachinePlan {
     /// How many requirements the machine has in all.
     pub total: usize,
     /// What to report on and to simulate.
-    pub wanted: WantedSet,
+    pub wanted: Arc<Wanted>,
     /// Holds that are ours after this plan's start is done (rule V6).
     pub holds: BTreeSet<PackageKey>,
 }

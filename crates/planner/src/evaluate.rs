@@ -6,10 +6,11 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use muster_model::{
     DebianVersion, Digest, Inventory, Package, PackageKey, ProposalKey, Reason, Snapshot, Transaction,
-    WantedItem, WantedSet,
+    Wanted, WantedItem, WantedSet,
 };
 
 use crate::merge::Merged;
@@ -43,7 +44,7 @@ pub(crate) struct Choice {
     /// What is asked of the machine's apt now: numbers into `Merged::enforced`.
     pub(crate) picked: Vec<usize>,
     /// Its wanted set.
-    pub(crate) wanted: WantedSet,
+    pub(crate) wanted: Arc<Wanted>,
     /// The proposal that answers it and what to make of it; `None` while it is awaited, or where nothing is picked.
     pub(crate) answer: Option<(ProposalKey, Transaction)>,
     /// The others, each with why its transaction cannot be.
@@ -172,9 +173,9 @@ struct Sieve {
 }
 
 enum Answer {
-    Awaited(WantedSet),
+    Awaited(Arc<Wanted>),
     Refused(Reason),
-    Fine(WantedSet, ProposalKey, Transaction),
+    Fine(Arc<Wanted>, ProposalKey, Transaction),
 }
 
 impl Chooser<'_> {
@@ -257,7 +258,7 @@ impl Chooser<'_> {
         }
     }
 
-    fn wanted(&self, picked: &[usize]) -> WantedSet {
+    fn wanted(&self, picked: &[usize]) -> Arc<Wanted> {
         let items = picked.iter().filter_map(|place| match &self.evaluation.judged[*place].outcome {
             Outcome::Change(version) => Some(WantedItem {
                 package: self.merged.enforced[*place].key.clone(),
@@ -270,6 +271,6 @@ impl Chooser<'_> {
         let mut items: Vec<WantedItem> = items.collect();
         // Upgrades come after what is asked by name.
         items.sort();
-        WantedSet { interest: self.merged.interest.clone(), items }
+        Arc::new(Wanted::new(WantedSet { interest: self.merged.interest.clone(), items }))
     }
 }

@@ -36,7 +36,7 @@ pub use forecast::{Course, Ending, Fate, Fates, Forecast, Freeze, HORIZON, Openi
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use muster_model::{MachinePlan, Plan, Snapshot, StepAction, Verdict};
+use muster_model::{MachinePlan, Plan, Snapshot, StepAction, Verdict, Wanted};
 
 use crate::budget::Tally;
 use crate::case::Case;
@@ -70,8 +70,9 @@ pub fn plan(snapshot: &Snapshot) -> Plan {
     let cancels = cancel::cancels(&world, &cases);
     let starts = admit(snapshot, &cases, &drafts, &mut tally);
     let mut machines = BTreeMap::new();
+    let mut alike = Alike::default();
     for ((case, draft), start) in cases.iter().zip(&mut drafts).zip(&starts) {
-        machines.insert(case.machine.name.clone(), Arc::new(conclude(&resources, draft, start.as_ref())));
+        machines.insert(case.machine.name.clone(), alike.shared(conclude(&resources, draft, start.as_ref())));
     }
     let baselines = summary::baselines(&resources, &cases, &drafts, &tally);
     let windows = summary::windows(&resources, &cases, &window_sets, &snapshot.policy.estimates, &timer);
@@ -98,11 +99,30 @@ fn admit(
     let mut starts = vec![None; drafts.len()];
     for place in queue {
         starts[place] = drafts[place].spec.as_ref().map(|spec| match tally.admit(place) {
-            Ok(()) => Verdict::Start(Box::new(spec.clone())),
+            Ok(()) => Verdict::Start(spec.clone()),
             Err(verdict) => verdict,
         });
     }
     starts
+}
+
+/// Answers that are the same for many machines are held once: most twins have converged, or wait for the same.
+#[derive(Default)]
+struct Alike {
+    /// The last answer with each wanted set.
+    last: BTreeMap<*const Wanted, Arc<MachinePlan>>,
+}
+
+impl Alike {
+    fn shared(&mut self, answer: MachinePlan) -> Arc<MachinePlan> {
+        let last = self.last.get(&Arc::as_ptr(&answer.wanted)).filter(|last| ***last == answer);
+        if let Some(last) = last {
+            return last.clone();
+        }
+        let answer = Arc::new(answer);
+        self.last.insert(Arc::as_ptr(&answer.wanted), answer.clone());
+        answer
+    }
 }
 
 fn conclude(resources: &Resources<'_>, draft: &mut Draft, start: Option<&Verdict>) -> MachinePlan {
@@ -123,7 +143,7 @@ fn conclude(resources: &Resources<'_>, draft: &mut Draft, start: Option<&Verdict
         verdict: decided.verdict,
         requirements: decided.requirements,
         total: draft.total,
-        wanted: std::mem::take(&mut draft.wanted),
+        wanted: draft.wanted.clone(),
         holds,
     }
 }

@@ -5,10 +5,11 @@
 //! whether the windows are open. Budgets come last, over all machines (`budget`).
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use muster_model::{
     Activity, ActivitySpec, BaselineRef, Capability, Machine, PackageKey, Presence, Reason, RebootWhen,
-    RequirementVerdict, Snapshot, StepAction, Suspender, Unmanaged, Verdict, WaitingOn, WantedSet,
+    RequirementVerdict, Snapshot, StepAction, Suspender, Unmanaged, Verdict, WaitingOn, Wanted,
 };
 use smol_str::{SmolStr, ToSmolStr, format_smolstr};
 
@@ -114,11 +115,11 @@ pub(crate) struct Draft {
     pub(crate) entries: Vec<Entry>,
     lifts: State,
     pub(crate) total: usize,
-    pub(crate) wanted: WantedSet,
+    pub(crate) wanted: Arc<Wanted>,
     /// Holds that are ours by the report.
     pub(crate) holds: BTreeSet<PackageKey>,
     /// What would start.
-    pub(crate) spec: Option<ActivitySpec>,
+    pub(crate) spec: Option<Box<ActivitySpec>>,
 }
 
 /// A draft with its last word.
@@ -165,7 +166,7 @@ pub(crate) fn draft<'a>(world: &World<'a>, case: &Case<'a>) -> Draft {
             states.each().for_each(|state| state.stick(&gate));
         }
         refuse(&mut states, &choice);
-        draft.spec = steps::compose(world, case, &mut states, &choice, &passes);
+        draft.spec = steps::compose(world, case, &mut states, &choice, &passes).map(Box::new);
     }
     draft.entries = entries(world, case, &states);
     draft.lifts = states.lifts;

@@ -2,9 +2,10 @@
 //!
 //! A machine that is not admitted, or is revoked, is picked by nothing (rules B4, M5).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use muster_model::{Budget, KernelBaseline, LabelSelector, Machine, Mode, PackageBaseline, Snapshot, Window};
+use smol_str::SmolStr;
 
 /// The namespace's resources in the order of their names; everywhere else they are numbers into these.
 pub(crate) struct Resources<'a> {
@@ -43,20 +44,48 @@ pub(crate) struct Picked {
 }
 
 /// Picks machine after machine, and numbers the sets of windows that it meets: most machines share one.
+///
+/// What picks a machine depends on the labels that some selector names, and on nothing else of it: machines that have
+/// these alike are picked alike.
 pub(crate) struct Selector<'a> {
     resources: &'a Resources<'a>,
+    /// The labels that selectors name.
+    keys: BTreeSet<&'a str>,
+    /// By the values of `keys`.
+    known: BTreeMap<Vec<Option<SmolStr>>, Picked>,
     sets: BTreeMap<Vec<usize>, usize>,
 }
 
 impl<'a> Selector<'a> {
     pub(crate) fn new(resources: &'a Resources<'a>) -> Self {
-        Self { resources, sets: BTreeMap::from([(Vec::new(), 0)]) }
+        let baselines = resources.packages.iter().map(|baseline| &baseline.common.selector);
+        let kernels = resources.kernels.iter().map(|baseline| &baseline.common.selector);
+        let budgets = resources.budgets.iter().map(|budget| &budget.selector);
+        let windows = resources.windows.iter().map(|window| &window.selector);
+        let all = baselines.chain(kernels).chain(budgets).chain(windows);
+        Self {
+            resources,
+            keys: all.flat_map(LabelSelector::terms).map(|(key, _)| key).collect(),
+            known: BTreeMap::new(),
+            sets: BTreeMap::from([(Vec::new(), 0)]),
+        }
     }
 
     pub(crate) fn pick(&mut self, machine: &Machine) -> Picked {
         if !machine.admitted || machine.revoked {
             return Picked::default();
         }
+        let values: Vec<Option<SmolStr>> =
+            self.keys.iter().map(|key| machine.label(key).map(SmolStr::new)).collect();
+        if let Some(known) = self.known.get(&values) {
+            return known.clone();
+        }
+        let picked = self.work_out(machine);
+        self.known.insert(values, picked.clone());
+        picked
+    }
+
+    fn work_out(&mut self, machine: &Machine) -> Picked {
         let picks = |selector: &LabelSelector| selector.matches(|key| machine.label(key));
         fn places<T>(all: &[&T], picks: impl Fn(&T) -> bool) -> Vec<usize> {
             all.iter().enumerate().filter(|(_, one)| picks(one)).map(|(place, _)| place).collect()

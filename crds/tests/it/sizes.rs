@@ -1,6 +1,7 @@
 //! A FleetMachine stays small, since there are a hundred thousand of them.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use muster_crds::{
     Decided, DecisionStatus, FleetMachine, FleetMachineSpec, FleetMachineStatus, MAX_LISTED_REQUIREMENTS,
@@ -8,7 +9,7 @@ use muster_crds::{
 };
 use muster_model::{
     ActivityName, BaselineKind, BaselineRef, InstalledKernel, MachineName, MachinePlan, ObjectName,
-    PackageName, Reason, RequirementVerdict, UnitName, Verdict, WantedItem, WantedSet,
+    PackageName, Reason, RequirementVerdict, UnitName, Verdict, Wanted, WantedItem, WantedSet,
 };
 
 use crate::conversions::{instant, key, reported, stored, version};
@@ -58,13 +59,13 @@ fn a_machine_with_much_to_say_takes_less_than_8_kib() {
         verdict: requirements[0].verdict.clone(),
         requirements,
         total: 60,
-        wanted: WantedSet {
+        wanted: Arc::new(Wanted::new(WantedSet {
             interest: packages.iter().map(|key| key.name.clone()).collect(),
             items: packages[..5]
                 .iter()
                 .map(|key| WantedItem { package: key.clone(), version: Some(version("1:2.3-4")) })
                 .collect(),
-        },
+        })),
         holds: BTreeSet::from([packages[0].clone()]),
     };
     let decided = Decided {

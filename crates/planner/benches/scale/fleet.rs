@@ -115,12 +115,21 @@ fn baseline(number: usize) -> PackageBaseline {
         reboot: RebootPolicy { policy: RebootWhen::Never, timeout: SignedDuration::from_mins(30) },
         health: Health { units: BTreeSet::new(), settle: SignedDuration::from_mins(2) },
         rollout: RolloutSpec {
-            waves: Vec::new(),
+            waves: if number.is_multiple_of(3) { vec![tenth()] } else { Vec::new() },
             zone_key: None,
             max_unavailable: Share::parse("10%").unwrap(),
             max_failures: Share::parse("2%").unwrap(),
             min_ready: SignedDuration::from_mins(5),
         },
+    }
+}
+
+fn tenth() -> Wave {
+    Wave {
+        name: ObjectName::parse("tenth").unwrap(),
+        picks: Picks::Share(Share::parse("10%").unwrap()),
+        soak: SignedDuration::from_mins(30),
+        approval: Approval::None,
     }
 }
 
@@ -334,9 +343,12 @@ fn activity(snapshot: &Snapshot, machine: &Machine, number: usize) -> Activity {
     }
 }
 
-/// Every machine's apt says what it was asked: what is wanted, and nothing besides.
+/// Every machine's apt says what it was asked: what is wanted, and nothing besides; and rollouts are on record.
 fn answer(snapshot: &mut Snapshot) {
     let decided = plan(snapshot);
+    let rollouts = decided.rollouts.iter();
+    snapshot.rollouts =
+        rollouts.map(|(baseline, rollout)| (baseline.clone(), Arc::new(rollout.clone()))).collect();
     for (name, one) in decided.machines.iter().filter(|(_, one)| !one.wanted.items.is_empty()) {
         let inventory = snapshot.machines[name].reported.as_ref().unwrap().report.inventory.clone();
         let known = &snapshot.inventories[&inventory];

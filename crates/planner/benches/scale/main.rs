@@ -1,22 +1,24 @@
 //! What planning costs by the size of the fleet: `just bench`. The figures are in docs/figures.md.
 //!
-//! One table row a size. Planning is measured against decoding the same state with serde_json in the same run, so that the
-//! ratio says the same on a slow machine as on a fast one; what is held is counted by the allocator. `--short` leaves the
-//! largest size out, `--size N` measures that size alone, and `--plans N` only plans it so often: for a profiler.
+//! One table row a size, and a line for the forecast. Planning is measured against decoding the same state with serde_json
+//! in the same run, so that the ratio says the same on a slow machine as on a fast one; time is what the thread computed,
+//! what is held is counted by the allocator. `--short` leaves the largest size out, `--size N` measures that size alone, and
+//! `--plans N` only plans it so often: for a profiler.
 
-#![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on stops where it stands")]
 
+mod clock;
 mod fleet;
 mod memory;
 mod stored;
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use muster_model::{Machine, Snapshot, Verdict};
-use muster_planner::plan;
+use muster_planner::{forecast, plan};
 
+use crate::clock::timed;
 use crate::memory::held;
 
 /// The sizes of issue 3.
@@ -82,9 +84,7 @@ fn measure(machines: usize) -> Row {
         (0..if machines > 10_000 { 1 } else { RUNS }).map(|_| stored::decode(&snapshot)).min().unwrap();
     let best = (0..RUNS)
         .map(|_| {
-            let begun = Instant::now();
-            let decided = plan(&snapshot);
-            let took = begun.elapsed();
+            let (decided, took) = timed(|| plan(&snapshot));
             drop(decided);
             took
         })
@@ -120,6 +120,11 @@ fn measure(machines: usize) -> Row {
         each[1],
         each[2],
     );
+    if machines <= 10_000 {
+        let (found, took) = timed(|| forecast(&snapshot));
+        let openings = found.typical.openings.len();
+        eprintln!("forecast of {machines} over {openings} openings: {took:.1?}, {:?}", found.typical.ending);
+    }
     row
 }
 

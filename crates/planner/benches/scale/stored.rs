@@ -5,11 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hint::black_box;
-use std::time::{Duration, Instant as Clock};
+use std::time::Duration;
 
 use muster_model::*;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
+
+use crate::clock::timed;
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -78,9 +80,7 @@ pub(crate) fn decode(snapshot: &Snapshot) -> Duration {
 
 fn one_line<T: Serialize + for<'a> Deserialize<'a>>(value: &T) -> Duration {
     let text = serde_json::to_string(value).unwrap();
-    let begun = Clock::now();
-    let read: T = serde_json::from_str(black_box(&text)).unwrap();
-    let took = begun.elapsed();
+    let (read, took): (T, Duration) = timed(|| serde_json::from_str(black_box(&text)).unwrap());
     black_box(read);
     took
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use muster_model::{
-    Activity, ActivityName, ActivitySpec, Change, Cover, Estimates, Instant, MachineName, MachinePlan,
-    ObjectName, OutcomeReason, Phase, Plan, Presence, Proposal, ProposalKey, Snapshot, StepStatus, Uid,
-    Verdict, WaitingOn,
+    Activity, ActivityName, ActivitySpec, Change, Cover, Digest, Estimates, Instant, MachineName,
+    MachinePlan, ObjectName, OutcomeReason, Phase, Plan, Presence, Proposal, ProposalKey, Snapshot,
+    StepStatus, Uid, Verdict, WaitingOn,
 };
 
 use super::outcome::Outcomes;
@@ -16,8 +16,9 @@ use super::{Course, Ending, Fate, Opening, freezes};
 use crate::plan;
 use crate::timer::after;
 
-/// How many verdicts a forecast may ask for: a thousand machines for five thousand plans, which is months of nights.
-const MOST_VERDICTS: usize = 5_000_000;
+/// How many verdicts one course may ask for, so that it takes seconds: a thousand plans of a thousand machines, which is
+/// months of nights, or a hundred of ten thousand.
+const MOST_VERDICTS: usize = 1_000_000;
 
 /// Even of the largest fleet so many plans are made.
 const FEWEST_PLANS: usize = 20;
@@ -30,7 +31,15 @@ pub(super) fn run(snapshot: &Snapshot, durations: Estimates, until: Instant) -> 
     let mut ending = Ending::Limit;
     for _ in 0..most {
         match run.next(&decided) {
-            None => ending = Ending::Settled,
+            // What was recorded just now may let something start at once.
+            None => {
+                let again = run.decide();
+                if again.machines != decided.machines {
+                    decided = again;
+                    continue;
+                }
+                ending = Ending::Settled;
+            }
             Some(next) if next > until => ending = Ending::Horizon,
             Some(next) => {
                 run.advance(next);
@@ -52,6 +61,8 @@ struct Run {
     converged: BTreeMap<MachineName, Instant>,
     openings: BTreeMap<(Instant, Option<ObjectName>), Opening>,
     assumed: BTreeSet<MachineName>,
+    /// What no machine's apt said, by the proposals' digests: twins share them.
+    invented: BTreeSet<Digest>,
 }
 
 impl Run {
@@ -67,6 +78,7 @@ impl Run {
             converged: BTreeMap::new(),
             openings: BTreeMap::new(),
             assumed: BTreeSet::new(),
+            invented: BTreeSet::new(),
         };
         let under_way: Vec<ActivityName> = run
             .snapshot
@@ -147,6 +159,7 @@ impl Run {
                 .collect();
             changes.sort();
             let proposal = Arc::new(Proposal::Transaction { changes });
+            self.invented.insert(key.digest());
             asked |= self.snapshot.proposals.insert(key, proposal).is_none();
         }
         asked
@@ -195,6 +208,9 @@ impl Run {
             message: String::new(),
             steps: vec![StepStatus { started: Some(now), completed: None }],
         };
+        if spec.cause.proposal.as_ref().is_some_and(|proposal| self.invented.contains(proposal)) {
+            self.assumed.insert(name.clone());
+        }
         self.snapshot.activities.insert(spec.name.clone(), Arc::new(activity));
         self.ends.insert((after(now, length(&self.durations, spec)), spec.name.clone()));
         self.note_opening(name, spec);

@@ -229,3 +229,42 @@ fn holds_are_set_on_the_way() {
         "#]],
     );
 }
+
+// rule: O1, O2, O7
+#[test]
+fn waves_and_their_soak_take_their_time_and_an_approval_is_nobodys_to_foresee() {
+    check(
+        "baseline fix max 2: openssl >= 3.0.15
+         wave canary fix on ring=canary soak 1h
+         baseline app max 2 on tier=app: curl >= 9
+         wave canary app on ring=canary approval
+         window night allow on tier=db: daily 22 4h
+         machine a ring=canary: openssl 3.0.14 -> 3.0.15; curl 9
+         machine b tier=db: openssl 3.0.14 -> 3.0.15; curl 9
+         machine c: openssl 3.0.14 -> 3.0.15; curl 9
+         machine d: openssl 3.0.14 -> 3.0.15; curl 9
+         machine e tier=app ring=canary: openssl 3.0.15; curl 8 -> 9",
+        expect![[r#"
+            + any time from 2026-11-23T12:00:00Z: a c d
+            + night from 2026-11-23T22:00:00Z: b
+              a converges 2026-11-23T12:10:00Z
+              b converges 2026-11-23T22:10:00Z
+              c converges 2026-11-23T13:20:00Z
+              d converges 2026-11-23T13:20:00Z
+              e never: Approval O7
+            = Settled, converged 2026-11-23T22:10:00Z, 4 assumed
+        "#]],
+    );
+}
+
+// rule: B1
+#[test]
+fn an_answer_that_is_the_same_is_the_same_object() {
+    let decided = muster_planner::plan(&thousand().snapshot);
+    let mut answers = decided.machines.values();
+    let first = answers.next().unwrap();
+    assert!(
+        answers.all(|answer| std::sync::Arc::ptr_eq(answer, first)),
+        "a thousand twins wait for one window"
+    );
+}
