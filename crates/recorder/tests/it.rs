@@ -135,7 +135,8 @@ fn what_was_there_before_is_found_and_what_comes_meanwhile_was_created() {
 fn presence_is_told_when_it_changes_and_when_a_lease_runs_out() {
     let mut recorder = Recorder::new("x");
     let lease = GatewayLease { acquired: at(0), renewed: at(0), valid_until: at(30) };
-    let heard = PresenceShard { present: BTreeSet::from([machine()]), silent: BTreeMap::new() };
+    let heard =
+        PresenceShard { present: BTreeSet::from([machine()]), silent: BTreeMap::new(), since: Some(at(0)) };
     observed(&mut recorder, 0, Change::Machine(Box::new(reported())));
     observed(&mut recorder, 0, Change::Gateway("g".into(), Some(lease)));
     observed(&mut recorder, 0, Change::Presence("g".into(), "0".into(), Some(heard)));
