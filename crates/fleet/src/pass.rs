@@ -78,7 +78,7 @@ fn inherit(state: &mut State) {
 }
 
 /// Numbers are never used twice, whatever the record says (rule A1).
-fn note_numbers(state: &mut State) {
+pub(crate) fn note_numbers(state: &mut State) {
     let world = &mut state.world;
     for (name, machine) in &mut world.machines {
         let from = ActivityName { machine: name.clone(), number: 0 };

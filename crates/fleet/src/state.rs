@@ -12,6 +12,7 @@ use smol_str::SmolStr;
 use crate::durations::Durations;
 use crate::input::{Change, Garbage, GatewayLease, Key, PresenceShard, SourceState, Written};
 use crate::record::Decision;
+use crate::{pass, presence, revision};
 
 /// The first wait after a write that failed; it doubles.
 const FIRST_BACKOFF_SECONDS: i64 = 1;
@@ -108,6 +109,15 @@ impl State {
     /// The world as the planner is given it, for `why`, metrics and tests.
     #[must_use]
     pub fn snapshot(&self) -> &Snapshot {
+        &self.world
+    }
+
+    /// The world at an instant, as a pass would plan from it, for a plan that nobody carries out.
+    pub fn look(&mut self, now: Instant) -> &Snapshot {
+        self.world.now = now;
+        presence::refresh(self, now);
+        pass::note_numbers(self);
+        self.world.applying = revision::is_applying(self);
         &self.world
     }
 
