@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use muster_model::GoDuration;
 use muster_sim::machines::MACHINES_LIMIT;
 
@@ -36,6 +36,15 @@ pub(crate) enum Command {
     Retry(MarkArguments),
     /// Makes a token, and prints the one command that enrols a machine with it.
     Enroll(EnrollArguments),
+    /// Says what desired resources would do to which machine: same inputs, same answer, wherever it is asked.
+    Plan(PlanArguments),
+    /// Says when maintenance windows are open.
+    Windows(WindowsArguments),
+    /// The fleet's state as a file, for plans that are made elsewhere.
+    #[command(subcommand)]
+    State(StateCommand),
+    /// Writes what people wrote (specs, tokens, the fleet's root), to move a fleet to a cluster with `kubectl apply`.
+    Export(ExportArguments),
     /// Leads one namespace of a Kubernetes cluster: sources, plans, activities. Of several, one leads at a time.
     Controller(ControllerArguments),
     /// Serves the agents of one namespace of a Kubernetes cluster; any number of them may run.
@@ -62,6 +71,117 @@ pub(crate) struct ClientArguments {
     /// The namespace; without it, the kubeconfig's.
     #[arg(long, short)]
     pub(crate) namespace: Option<String>,
+}
+
+/// How a plan is printed.
+#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum PlanOutput {
+    /// For people.
+    #[default]
+    Text,
+    /// For scripts.
+    Json,
+    /// For a comment on a pull request.
+    Markdown,
+}
+
+/// `muster plan`.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Ends with 0 when there is nothing to do, 2 with changes, 1 with problems, 3 when more machines \
+are affected than the FleetPolicy's blastRadius allows, 64 when the command line makes no sense."
+)]
+pub(crate) struct PlanArguments {
+    #[command(flatten)]
+    pub(crate) desired: DesiredArguments,
+    #[command(flatten)]
+    pub(crate) world: WorldArguments,
+    /// The instant, in RFC 3339. Without it: when the state was exported, or now.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) at: Option<Timestamp>,
+    /// How to print the plan.
+    #[arg(long, short, value_enum, default_value_t)]
+    pub(crate) output: PlanOutput,
+}
+
+/// Which resources a plan is about.
+#[derive(Args, Debug)]
+pub(crate) struct DesiredArguments {
+    /// A folder of desired resources: what they would do.
+    #[arg(long, value_name = "DIR", required_unless_present = "repo", conflicts_with_all = ["repo", "base", "head", "path"])]
+    pub(crate) desired: Option<PathBuf>,
+    /// A Git repository on this machine: what the step from --base to --head would change.
+    #[arg(long, value_name = "DIR", requires = "base", requires = "head")]
+    pub(crate) repo: Option<PathBuf>,
+    /// The commit that is compared with: anything that `git rev-parse` takes.
+    #[arg(long, value_name = "COMMIT", requires = "repo")]
+    pub(crate) base: Option<String>,
+    /// The commit that is planned.
+    #[arg(long, value_name = "COMMIT", requires = "repo")]
+    pub(crate) head: Option<String>,
+    /// The folder inside the repository. Without it: all of it.
+    #[arg(long, value_name = "DIR", requires = "repo")]
+    pub(crate) path: Option<String>,
+    /// The GitSource that the resources are to come from, in a namespace that has several.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) source: Option<String>,
+}
+
+/// `muster windows`.
+#[derive(Args, Debug)]
+pub(crate) struct WindowsArguments {
+    /// A folder of desired resources.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) desired: PathBuf,
+    /// From then on, in RFC 3339.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: Timestamp,
+    /// Until then.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to: Timestamp,
+    /// The namespace of resources that do not name one.
+    #[arg(long, short, default_value = "default")]
+    pub(crate) namespace: String,
+    /// How to print the answer.
+    #[arg(long, short, value_enum, default_value_t)]
+    pub(crate) output: Output,
+}
+
+/// `muster state`.
+#[derive(Subcommand, Debug)]
+pub(crate) enum StateCommand {
+    /// Writes everything that decisions depend on: machines, packages, proposals, activities, presence. No secrets.
+    Export(StateExportArguments),
+}
+
+/// `muster state export`.
+#[derive(Args, Debug)]
+pub(crate) struct StateExportArguments {
+    /// Where to; compressed where the name ends in .zst. Without it: standard output.
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) client: ClientArguments,
+}
+
+/// `muster export`.
+#[derive(Args, Debug)]
+pub(crate) struct ExportArguments {
+    /// Where to: a file that does not exist yet; only its owner can read it. Without it: standard output.
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) client: ClientArguments,
+}
+
+/// Which fleet a plan is of.
+#[derive(Args, Debug)]
+pub(crate) struct WorldArguments {
+    /// A file that `muster state export` wrote; nothing is asked of any server then.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["kubeconfig", "namespace"])]
+    pub(crate) state: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) client: ClientArguments,
 }
 
 /// `muster up`.
@@ -126,7 +246,11 @@ pub(crate) enum Until {
 #[derive(Args, Debug)]
 pub(crate) struct WhyArguments {
     /// The machine's name.
-    pub(crate) machine: String,
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub(crate) machine: Option<String>,
+    /// Every machine, those with the same answer together.
+    #[arg(long)]
+    pub(crate) all: bool,
     #[command(flatten)]
     pub(crate) client: ClientArguments,
     /// How to print the answer.

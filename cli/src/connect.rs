@@ -98,6 +98,18 @@ fn find(arguments: &ClientArguments) -> Result<(String, Kubeconfig), ConnectErro
         .map_or(Err(ConnectError::Nowhere), |file| read(&file))
 }
 
+/// The file of the kubeconfig, where it is a single one.
+pub(crate) fn kubeconfig_file(arguments: &ClientArguments) -> Option<PathBuf> {
+    if let Some(file) = &arguments.kubeconfig {
+        return Some(file.clone());
+    }
+    if let Some(named) = std::env::var_os("KUBECONFIG").filter(|named| !named.is_empty()) {
+        return Some(PathBuf::from(named)).filter(|file| file.is_file());
+    }
+    let standard = [places::current().map(|state| state.join(places::KUBECONFIG)), home_config()];
+    standard.into_iter().flatten().find(|file| file.exists())
+}
+
 fn read(file: &Path) -> Result<(String, Kubeconfig), ConnectError> {
     let place = file.display().to_string();
     match Kubeconfig::read_from(file) {

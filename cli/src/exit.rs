@@ -11,8 +11,12 @@ pub(crate) enum ExitStatus {
     Problems,
     /// It did its work, and rules were broken: 2.
     Violations,
+    /// A plan that changes something: 2.
+    Changes,
     /// What it waited for did not come in time: 3.
     TimedOut,
+    /// A plan that affects more machines than the fleet policy allows: 3.
+    LimitExceeded,
     /// The command line makes no sense: 64, as sysexits(3) has it.
     Usage,
 }
@@ -25,8 +29,8 @@ impl From<ExitStatus> for ExitCode {
         Self::from(match status {
             ExitStatus::Done => 0,
             ExitStatus::Problems => FAILURE,
-            ExitStatus::Violations => 2,
-            ExitStatus::TimedOut => 3,
+            ExitStatus::Violations | ExitStatus::Changes => 2,
+            ExitStatus::TimedOut | ExitStatus::LimitExceeded => 3,
             ExitStatus::Usage => 64,
         })
     }

@@ -9,16 +9,18 @@ mod connect;
 mod exit;
 mod logs;
 mod places;
+mod plan;
 mod printer;
 mod signals;
 mod up;
 mod view;
+mod world;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::arguments::{Arguments, Command};
+use crate::arguments::{Arguments, Command, StateCommand};
 use crate::exit::{ExitStatus, FAILURE};
 use crate::printer::Printer;
 
@@ -59,6 +61,12 @@ fn run(command: Command) -> anyhow::Result<ExitStatus> {
             Command::Resolve(arguments) => commands::resolve(&arguments, printer).await?,
             Command::Retry(arguments) => commands::retry(&arguments, printer).await?,
             Command::Enroll(arguments) => commands::enroll(&arguments, printer).await?,
+            Command::Plan(arguments) => commands::plan(&arguments, printer).await?,
+            Command::Windows(arguments) => commands::windows(&arguments, printer)?,
+            Command::State(StateCommand::Export(arguments)) => {
+                commands::state_export(&arguments, printer).await?
+            }
+            Command::Export(arguments) => commands::export(&arguments, printer).await?,
             Command::Controller(arguments) => commands::controller(arguments, printer).await?,
             Command::Gateway(arguments) => commands::gateway(arguments, printer).await?,
         })

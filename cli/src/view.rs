@@ -39,6 +39,7 @@ pub(crate) struct StatusView {
 #[serde(default, rename_all = "camelCase")]
 struct DecisionView {
     verdict: String,
+    rule: String,
     reason: String,
     message: String,
     blocker: Option<ObjectReference>,
@@ -63,6 +64,8 @@ pub(crate) struct MachineState {
     pub(crate) admitted: bool,
     /// The verdict; `Undecided` before there is one.
     pub(crate) verdict: String,
+    /// The rule that it comes from.
+    pub(crate) rule: String,
     /// Why, in one word.
     pub(crate) reason: String,
     /// Why, for people.
@@ -89,11 +92,12 @@ impl MachineState {
         let StatusView { decision, conditions } = view.status.unwrap_or_default();
         let decided = decision
             .unwrap_or_else(|| DecisionView { verdict: UNDECIDED.to_owned(), ..DecisionView::default() });
-        let DecisionView { verdict, reason, message, blocker, until_time, current_activity, revision } =
+        let DecisionView { verdict, rule, reason, message, blocker, until_time, current_activity, revision } =
             decided;
         Self {
             admitted: admitted && !revoked,
             verdict,
+            rule,
             reason,
             message,
             blocker: blocker.map(|blocker| format!("{}/{}", blocker.kind, blocker.name)),

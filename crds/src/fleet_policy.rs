@@ -1,6 +1,7 @@
 //! FleetPolicy: a namespace's defaults and guards. There is one, named `default`.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::CustomResource;
 use muster_model::WindowsPolicy;
 use schemars::JsonSchema;
@@ -57,6 +58,12 @@ pub struct FleetPolicySpec {
     /// How long after its creation an activity may still begin.
     #[schemars(schema_with = "schema::duration")]
     pub activity_expiry: String,
+    /// The most machines that one change may affect: `muster plan` ends with 3 above it, for a pull request to fail. A
+    /// number, or a percentage of the admitted machines rounded down but at least 1. Absent: no limit. A change does not
+    /// lift its own limit: the narrower one of before and after counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::share")]
+    pub blast_radius: Option<IntOrString>,
 }
 
 impl Default for FleetPolicySpec {
@@ -70,6 +77,7 @@ impl Default for FleetPolicySpec {
             history_limit: 10,
             ttl: "720h".to_owned(),
             activity_expiry: "1h".to_owned(),
+            blast_radius: None,
         }
     }
 }

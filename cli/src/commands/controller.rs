@@ -25,7 +25,7 @@ use crate::printer::Printer;
 use crate::signals::Signals;
 
 /// The Secret with the fleet's root: `tls.crt` and `tls.key`.
-const ROOT_SECRET: &str = "muster-ca";
+pub(crate) const ROOT_SECRET: &str = "muster-ca";
 
 /// The Secret with the gateways' intermediate and its chain: `tls.crt` and `tls.key`.
 pub(crate) const ISSUER_SECRET: &str = "muster-gateway-issuer";

@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::clears::{self, Said};
+use super::why_all::why_all;
 use super::why_text;
 use crate::arguments::{Output, WhyArguments};
 use crate::connect::{ConnectError, Connection, connect, is_missing};
@@ -123,7 +124,13 @@ pub(super) struct StepAnswer {
 /// `muster why MACHINE`.
 pub(crate) async fn why(arguments: &WhyArguments, printer: Printer) -> Result<ExitStatus, WhyError> {
     let connection = connect(&arguments.client).await?;
-    let answer = answer(&connection, &arguments.machine).await?;
+    let Some(machine) = &arguments.machine else {
+        let listed = why_all(&connection, arguments.output, printer).await;
+        listed
+            .map_err(|source| WhyError::Api { what: "the machines".to_owned(), source: Box::new(source) })?;
+        return Ok(ExitStatus::Done);
+    };
+    let answer = answer(&connection, machine).await?;
     match arguments.output {
         Output::Json => printer.pretty_json(&answer),
         Output::Text => printer.line(why_text::text(&answer, Timestamp::now())),

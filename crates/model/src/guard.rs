@@ -140,6 +140,8 @@ pub struct Policy {
     pub ttl: SignedDuration,
     /// How long an activity may wait to be begun after it was created (rule A4).
     pub activity_expiry: SignedDuration,
+    /// The most machines that one change may affect, as plans of changes judge it; absent: no limit.
+    pub blast_radius: Option<Share>,
     /// Estimates of how long steps take, p95 (rule W2).
     pub estimates: Estimates,
     /// How long half of them take, p50: for forecasts.
@@ -157,6 +159,7 @@ impl Default for Policy {
             history_limit: 10,
             ttl: SignedDuration::from_hours(30 * 24),
             activity_expiry: SignedDuration::from_hours(1),
+            blast_radius: None,
             estimates: Estimates::default(),
             medians: Estimates::default(),
         }

@@ -234,6 +234,8 @@ pub(crate) fn policy(policy: &Policy) -> event::Policy {
         history_limit,
         ttl,
         activity_expiry,
+        // Judged of changes before they are merged, not of what happens.
+        blast_radius: _,
         estimates,
         medians: _,
     } = policy;

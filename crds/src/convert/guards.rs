@@ -170,6 +170,7 @@ impl FleetPolicy {
             history_limit,
             ttl,
             activity_expiry,
+            blast_radius,
         } = &self.spec;
         let mut reader = Reader::default();
         let unreachable_after = reader.duration("spec.unreachableAfter", unreachable_after);
@@ -186,6 +187,10 @@ impl FleetPolicy {
         let freshness = reader.duration("spec.freshness", freshness);
         let ttl = reader.duration("spec.ttl", ttl);
         let activity_expiry = reader.duration("spec.activityExpiry", activity_expiry);
+        let blast_radius = match blast_radius {
+            None => Some(None),
+            Some(share) => reader.share("spec.blastRadius", share).map(Some),
+        };
         let measured = self.status.as_ref().and_then(|status| status.estimates.as_ref());
         let estimates = match measured {
             None => Some(Estimates::default()),
@@ -205,6 +210,7 @@ impl FleetPolicy {
                 history_limit: *history_limit,
                 ttl: ttl?,
                 activity_expiry: activity_expiry?,
+                blast_radius: blast_radius?,
                 estimates: estimates?,
                 medians: medians?,
             })

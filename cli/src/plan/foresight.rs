@@ -1,0 +1,140 @@
+//! The planner's forecast in a report: when the fleet converges, in which windows, and who never will.
+
+use jiff::Timestamp;
+use muster_model::Snapshot;
+use muster_planner::{Course, Ending, Fates, Forecast, Freeze, Opening, forecast};
+use serde::Serialize;
+
+/// How many openings and freezes are listed; there are as many as nights until the fleet has converged.
+const LISTED: usize = 100;
+
+/// What is to come if nothing fails and nobody changes anything.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ForecastReport {
+    /// When the last machine that converges has, with steps that take as long as half of them do.
+    pub(crate) converged_time: Option<Timestamp>,
+    /// The same, with steps that take as long as one in twenty does.
+    pub(crate) slow_converged_time: Option<Timestamp>,
+    /// `Settled`, `Horizon` or `Limit`.
+    pub(crate) ending: &'static str,
+    /// How far it looks.
+    pub(crate) until_time: Timestamp,
+    /// What becomes of the machines; these sum to all.
+    pub(crate) machines: FateCounts,
+    /// Machines whose transaction is taken to be what was asked and nothing besides.
+    pub(crate) assumed: usize,
+    /// In which openings machines start, the first hundred.
+    pub(crate) openings: Vec<OpeningReport>,
+    pub(crate) openings_total: usize,
+    /// Freezes that machines run into, the first hundred.
+    pub(crate) freezes: Vec<FreezeReport>,
+    pub(crate) freezes_total: usize,
+}
+
+/// How many machines have which fate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct FateCounts {
+    pub(crate) converged: usize,
+    pub(crate) converging: usize,
+    pub(crate) later: usize,
+    pub(crate) never: usize,
+    pub(crate) unknown: usize,
+    pub(crate) unmanaged: usize,
+}
+
+/// One opening of a window.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct OpeningReport {
+    pub(crate) window: Option<String>,
+    pub(crate) from_time: Timestamp,
+    pub(crate) until_time: Option<Timestamp>,
+    pub(crate) machines: usize,
+}
+
+/// One freeze.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct FreezeReport {
+    pub(crate) window: String,
+    pub(crate) from_time: Timestamp,
+    pub(crate) until_time: Option<Timestamp>,
+    pub(crate) machines: usize,
+}
+
+/// Asks the planner.
+pub(crate) fn foresee(world: &Snapshot) -> ForecastReport {
+    let found = forecast(world);
+    let Fates { converged, converging, later, never, unknown, unmanaged } = found.totals();
+    let Forecast { from: _, until, typical, slow } = found;
+    let Course { ending, converged: when, openings, fates: _, freezes, assumed } = typical;
+    ForecastReport {
+        converged_time: when,
+        slow_converged_time: slow.converged,
+        ending: match ending {
+            Ending::Settled => "Settled",
+            Ending::Horizon => "Horizon",
+            Ending::Limit => "Limit",
+        },
+        until_time: until,
+        machines: FateCounts { converged, converging, later, never, unknown, unmanaged },
+        assumed,
+        openings_total: openings.len(),
+        openings: openings.into_iter().take(LISTED).map(opening).collect(),
+        freezes_total: freezes.len(),
+        freezes: freezes.into_iter().take(LISTED).map(freeze).collect(),
+    }
+}
+
+fn opening(opening: Opening) -> OpeningReport {
+    let Opening { window, from, until, machines } = opening;
+    OpeningReport {
+        window: window.map(|window| window.to_string()),
+        from_time: from,
+        until_time: until,
+        machines: machines.len(),
+    }
+}
+
+fn freeze(freeze: Freeze) -> FreezeReport {
+    let Freeze { window, from, until, machines } = freeze;
+    FreezeReport { window: window.to_string(), from_time: from, until_time: until, machines }
+}
+
+/// In words, a line each; nothing where there is nothing to come.
+pub(crate) fn in_words(forecast: &ForecastReport) -> Vec<String> {
+    /// More nights than these say nothing new to people.
+    const SHOWN: usize = 7;
+    let FateCounts { converged: _, converging, later, never, unknown: _, unmanaged: _ } = forecast.machines;
+    if converging + later + never == 0 {
+        return Vec::new();
+    }
+    let mut lines = Vec::new();
+    match (forecast.converged_time, forecast.slow_converged_time) {
+        _ if converging == 0 => {}
+        (Some(typical), Some(slow)) if slow != typical => {
+            lines.push(format!("forecast: {converging} converge by {typical}, or {slow} if steps are slow"));
+        }
+        (Some(typical), _) => lines.push(format!("forecast: {converging} converge by {typical}")),
+        (None, _) => lines.push(format!("forecast: {converging} converge by {}", forecast.until_time)),
+    }
+    if later > 0 {
+        lines.push(format!("forecast: {later} perhaps later"));
+    }
+    if never > 0 {
+        lines.push(format!("forecast: {never} never, unless somebody does something"));
+    }
+    for OpeningReport { window, from_time, until_time: _, machines } in forecast.openings.iter().take(SHOWN) {
+        let window = window.as_ref().map_or(String::new(), |window| format!(" in {window}"));
+        lines.push(format!("forecast: {machines} start{window} from {from_time}"));
+    }
+    let more = forecast.openings_total.saturating_sub(SHOWN);
+    if more > 0 {
+        lines.push(format!("forecast: and in {more} openings more"));
+    }
+    for FreezeReport { window, from_time, until_time: _, machines } in forecast.freezes.iter().take(SHOWN) {
+        lines.push(format!("forecast: freeze {window} from {from_time} finds {machines} not yet done"));
+    }
+    lines
+}

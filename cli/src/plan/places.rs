@@ -1,0 +1,105 @@
+//! Where requirements are written, and conflicts between them as problems with both places (rule S2).
+
+use std::collections::BTreeMap;
+
+use muster_model::{BaselineKind, BaselineRef, BaselineSummary, PackageKey, Plan};
+use muster_source::{ChangeSet, Kind, Object, Problem};
+use serde_json::Value;
+
+/// The files of the planned revision.
+pub(crate) struct Places<'a> {
+    objects: BTreeMap<(Kind, &'a str), &'a Object>,
+}
+
+/// A line of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) file: String,
+    pub(crate) line: u32,
+}
+
+impl<'a> Places<'a> {
+    /// Those of a change set; `None`: nothing is known of files.
+    pub(crate) fn of_set(set: Option<&'a ChangeSet>) -> Self {
+        let objects = set.map_or(&[][..], |set| set.objects.as_slice()).iter();
+        Self {
+            objects: objects.map(|object| ((object.key.kind, object.key.name.as_str()), object)).collect(),
+        }
+    }
+
+    fn object(&self, baseline: &BaselineRef) -> Option<&'a Object> {
+        let kind = match baseline.kind {
+            BaselineKind::PackageBaseline => Kind::PackageBaseline,
+            BaselineKind::KernelBaseline => Kind::KernelBaseline,
+        };
+        self.objects.get(&(kind, baseline.name.as_str())).copied()
+    }
+
+    /// Where a requirement of a baseline stands: `resource` is `openssl:amd64`, `reboot`, `kernel`.
+    pub(crate) fn of(&self, baseline: &BaselineRef, resource: &str) -> Option<Place> {
+        let object = self.object(baseline)?;
+        let Problem { file, line, .. } = object.problem(&field(object, resource), "", "");
+        Some(Place { file, line })
+    }
+
+    /// Every contradiction between two baselines, once for each side that a file of the revision says.
+    pub(crate) fn conflicts(&self, plan: &Plan) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for (baseline, summary) in &plan.baselines {
+            let BaselineSummary { conflicts, .. } = summary;
+            for ((package, other), machines) in conflicts {
+                problems.extend(self.conflict(baseline, package, other, *machines));
+            }
+        }
+        problems.sort();
+        problems
+    }
+
+    fn conflict(
+        &self,
+        baseline: &BaselineRef,
+        package: &PackageKey,
+        other: &BaselineRef,
+        machines: usize,
+    ) -> Option<Problem> {
+        let resource = package.to_string();
+        let there = self.of(other, &resource);
+        let machines = if machines == 1 { "1 machine".to_owned() } else { format!("{machines} machines") };
+        let place = match &there {
+            Some(there) => format!("{other} in {}:{}", there.file, there.line),
+            None => format!("{other}, which is not in these files"),
+        };
+        let message = format!(
+            "{package} is asked for otherwise by {place}, on {machines}: give one of them a higher priority, or let them agree"
+        );
+        if let Some(object) = self.object(baseline) {
+            return Some(object.problem(&field(object, &resource), "S2", message));
+        }
+        // Both outside the revision: it is no matter of these files, but nobody else would say it.
+        there.is_none().then(|| Problem {
+            file: baseline.to_string(),
+            line: 0,
+            column: 0,
+            field: "spec.packages".to_owned(),
+            rule: "S2".to_owned(),
+            message,
+        })
+    }
+}
+
+/// The field that says it; the whole object where no single one does.
+fn field(object: &Object, resource: &str) -> String {
+    if resource == "reboot" {
+        return "spec.reboot".to_owned();
+    }
+    let (name, architecture) = resource.split_once(':').unwrap_or((resource, ""));
+    let packages = object.value.pointer("/spec/packages").and_then(Value::as_array);
+    let says = |package: &Value| {
+        package["name"] == name
+            && package["architecture"].as_str().is_none_or(|written| written == architecture)
+    };
+    match packages.and_then(|packages| packages.iter().position(says)) {
+        Some(place) => format!("spec.packages[{place}]"),
+        None => String::new(),
+    }
+}
