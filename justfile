@@ -26,7 +26,7 @@ quickstart:
 bench *ARGUMENTS:
     cargo bench -p muster-planner --bench scale -- {{ARGUMENTS}}
 
-# How fast the embedded API is, beside raw SQLite on the same disk: prints a table.
+# How fast the embedded API is, beside raw SQLite on the same disk: the table in docs/api.md.
 api-bench:
     cargo build -p muster-apiserver --examples
     bash -c 'ulimit -n 8192 && cargo run -p muster-apiserver --example bench'
@@ -34,6 +34,10 @@ api-bench:
 # The embedded API, killed 200 times under load.
 api-crash:
     CRASHES=200 cargo test -p muster-apiserver --test crash
+
+# What people see in kubectl, to the letter.
+api-kubectl:
+    cargo test -p muster-apiserver --features kubectl --test kubectl
 
 # Everything that CI does.
 ci:

@@ -1,5 +1,5 @@
 //! OpenAPI v3: what `kubectl explain` prints, and what `kubectl apply` asks before it trusts the server with
-//! validation. Not here: v2, which only clients older than 1.28 need.
+//! validation. Not here: v2, which only clients older than 1.28 need; they get an empty one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,6 +42,19 @@ pub(crate) fn answer(registry: &Registry, path: &str) -> Result<Reply, Fault> {
         }
     }
     Err(Fault { message: String::new(), ..Fault::no_page() })
+}
+
+/// OpenAPI v2, of nothing: kubectl asks for it when v3 does not know a kind, fails without it, and skips its own
+/// validation of what is not in it.
+pub(crate) fn version_two(headers: &http::HeaderMap) -> Reply {
+    const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+    let accept = headers.get(http::header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if accept.contains("proto-openapi.spec.v2") {
+        // Field 1, the text "2.0".
+        return Reply::bytes(200, PROTOBUF, &b"\x0a\x032.0"[..]);
+    }
+    let title = json!({"title": "Muster", "version": crate::discovery::version()["gitVersion"]});
+    Reply::json(200, &json!({"swagger": "2.0", "info": title, "paths": {}, "definitions": {}}))
 }
 
 /// What `/version` answers.

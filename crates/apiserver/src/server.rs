@@ -125,9 +125,9 @@ impl Inner {
         };
         let result = match body {
             Err(fault) => Err(fault),
-            Ok(body) => match access::identify(&parts.headers, &identity).and_then(|acting| {
+            Ok(body) => match access::identify(&parts.headers, &identity).map(|acting| {
                 record.acting.clone_from(&acting);
-                Ok(acting.unwrap_or(identity))
+                acting.unwrap_or(identity)
             }) {
                 Err(fault) => Err(fault),
                 Ok(identity) => match &route {
@@ -175,6 +175,7 @@ impl Inner {
             _ if ["/healthz", "/livez", "/readyz"].iter().any(|open| path.starts_with(open)) => {
                 Ok(Reply::text(200, "ok"))
             }
+            "/openapi/v2" => Ok(openapi::version_two(&parts.headers)),
             _ if path == "/openapi/v3" || path.starts_with("/openapi/v3/") => {
                 openapi::answer(&self.registry, path)
             }

@@ -335,8 +335,9 @@ async fn a_lease_changes_hands_by_version_only() {
 async fn what_is_not_served_is_not_found_whatever_the_client_takes() {
     let server = server().await;
     let protobuf = [("accept", "application/com.github.proto-openapi.spec.v2@v1.0+protobuf")];
-    // kubectl asks this for kinds that it does not know, and goes on only after a 404.
-    assert_eq!(raw(&server, "GET", "/openapi/v2", &protobuf, "").await.0, 404);
+    assert_eq!(raw(&server, "GET", "/openapi/v9", &protobuf, "").await.0, 404);
+    // kubectl asks this for kinds that it does not know, and goes on only with an answer.
+    assert_eq!(raw(&server, "GET", "/openapi/v2", &protobuf, "").await, (200, json!("\n\u{3}2.0")));
     assert_eq!(raw(&server, "GET", "/apis/demo.example.com/v1", &protobuf, "").await.0, 406);
 }
 
