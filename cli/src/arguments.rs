@@ -34,6 +34,12 @@ pub(crate) enum Command {
     Resolve(MarkArguments),
     /// Lets a machine try again what failed there too often.
     Retry(MarkArguments),
+    /// Pauses a baseline's rollout, or one item of it: it starts nowhere until it is resumed.
+    Pause(WordArguments),
+    /// Lets what is paused or barred go on: failures so far count no more, a wave without evidence is passed over.
+    Resume(WordArguments),
+    /// Approves what a baseline's waves ask approval for.
+    Approve(WordArguments),
     /// Makes a token, and prints the one command that enrols a machine with it.
     Enroll(EnrollArguments),
     /// Says what desired resources would do to which machine: same inputs, same answer, wherever it is asked.
@@ -297,6 +303,20 @@ pub(crate) struct CheckArguments {
 pub(crate) struct MarkArguments {
     /// The machine's name.
     pub(crate) machine: String,
+    #[command(flatten)]
+    pub(crate) client: ClientArguments,
+}
+
+/// `muster pause`, `muster resume` and `muster approve`.
+#[derive(Args, Debug)]
+pub(crate) struct WordArguments {
+    /// The PackageBaseline's name.
+    pub(crate) baseline: String,
+    /// One item instead of all: PACKAGE, PACKAGE:ARCHITECTURE, PACKAGE=VERSION or PACKAGE=absent.
+    pub(crate) item: Option<String>,
+    /// Why, for people.
+    #[arg(long, default_value = "")]
+    pub(crate) reason: String,
     #[command(flatten)]
     pub(crate) client: ClientArguments,
 }

@@ -19,6 +19,7 @@ mod world;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use muster_model::ApprovalAction;
 
 use crate::arguments::{Arguments, Command, StateCommand};
 use crate::exit::{ExitStatus, FAILURE};
@@ -60,6 +61,11 @@ fn run(command: Command) -> anyhow::Result<ExitStatus> {
             Command::Check(arguments) => commands::check(&arguments, printer)?,
             Command::Resolve(arguments) => commands::resolve(&arguments, printer).await?,
             Command::Retry(arguments) => commands::retry(&arguments, printer).await?,
+            Command::Pause(arguments) => commands::word(&arguments, ApprovalAction::Pause, printer).await?,
+            Command::Resume(arguments) => commands::word(&arguments, ApprovalAction::Resume, printer).await?,
+            Command::Approve(arguments) => {
+                commands::word(&arguments, ApprovalAction::Approve, printer).await?
+            }
             Command::Enroll(arguments) => commands::enroll(&arguments, printer).await?,
             Command::Plan(arguments) => commands::plan(&arguments, printer).await?,
             Command::Windows(arguments) => commands::windows(&arguments, printer)?,

@@ -10,7 +10,7 @@ use kube::{Resource, ResourceExt};
 use muster_crds::names;
 use muster_crds::{
     Activity, BaselineRollout, DisruptionBudget, FleetMachine, FleetPolicy, GitSource, KernelBaseline,
-    MaintenanceWindow, PackageBaseline, PackageInventory, PackageProposal, WindowOverride,
+    MaintenanceWindow, PackageBaseline, PackageInventory, PackageProposal, RolloutApproval, WindowOverride,
 };
 use muster_fleet::{Change, Key};
 use muster_state::read as state;
@@ -116,6 +116,16 @@ pub(crate) fn inventory(object: PackageInventory) -> Read {
 /// A PackageProposal.
 pub(crate) fn proposal(object: PackageProposal) -> Read {
     kept(&object, None, state::proposal(&object))
+}
+
+/// A RolloutApproval.
+pub(crate) fn approval(object: RolloutApproval) -> Vec<Change> {
+    kept(&object, None, state::approval(&object)).0
+}
+
+/// A RolloutApproval is gone.
+pub(crate) fn approval_gone(text: &str) -> Vec<Change> {
+    state::approval_gone(text)
 }
 
 /// A BaselineRollout.

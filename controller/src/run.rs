@@ -242,7 +242,7 @@ async fn sleep_until(due: Option<Instant>) {
 }
 
 /// What must have been seen whole before the first pass: a list of each kind, and the server's clock.
-const KINDS: [&str; 15] = [
+const KINDS: [&str; 16] = [
     clock::CLOCK,
     "fleetmachines",
     "packagebaselines",
@@ -254,6 +254,7 @@ const KINDS: [&str; 15] = [
     "packageinventories",
     "packageproposals",
     "baselinerollouts",
+    "rolloutapprovals",
     "activities",
     "gitsources",
     "leases",
@@ -308,6 +309,12 @@ fn watches(
     kind!(muster_crds::PackageInventory, "packageinventories", None, inventories(writer));
     kind!(muster_crds::PackageProposal, "packageproposals", None, proposals(writer));
     kind!(muster_crds::BaselineRollout, "baselinerollouts", None, rollouts(writer));
+    kind!(
+        muster_crds::RolloutApproval,
+        "rolloutapprovals",
+        None,
+        plain("rolloutapprovals", read::approval, read::approval_gone)
+    );
     kind!(muster_crds::Activity, "activities", None, plain("activities", read::activity, activity_gone));
     kind!(muster_crds::GitSource, "gitsources", None, plain("gitsources", read::source, source_gone));
     kind!(

@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use crate::{
     Activity, BaselineRollout, DisruptionBudget, EnrollmentToken, FleetMachine, FleetPolicy, GitSource,
-    KernelBaseline, MaintenanceWindow, PackageBaseline, PackageInventory, PackageProposal, WindowOverride,
+    KernelBaseline, MaintenanceWindow, PackageBaseline, PackageInventory, PackageProposal, RolloutApproval,
+    WindowOverride,
 };
 
 /// The definitions of all kinds, in the order to apply them: guards before what they guard, sources last.
@@ -23,6 +24,7 @@ pub fn all_crds() -> Vec<CustomResourceDefinition> {
         PackageProposal::crd(),
         Activity::crd(),
         BaselineRollout::crd(),
+        RolloutApproval::crd(),
         PackageBaseline::crd(),
         KernelBaseline::crd(),
         GitSource::crd(),

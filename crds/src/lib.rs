@@ -30,6 +30,7 @@ mod package_inventory;
 mod package_proposal;
 pub mod presence;
 mod reported;
+mod rollout_approval;
 mod schema;
 mod window_override;
 
@@ -50,4 +51,5 @@ pub use package_baseline::*;
 pub use package_inventory::*;
 pub use package_proposal::*;
 pub use reported::*;
+pub use rollout_approval::*;
 pub use window_override::*;

@@ -49,6 +49,7 @@ sets! {
     permit: "Refuse", "Allow";
     upgrade_policy: "None", "Security", "All";
     approval: "None", "Required";
+    approval_action: "Pause", "Resume", "Approve";
     conffiles: "Keep", "Replace", "Fail";
     package_wish: "Present", "Absent";
     reboot_when: "Never", "WhenRequired";

@@ -16,6 +16,7 @@ mod why;
 mod why_all;
 mod why_text;
 mod windows;
+mod words;
 
 pub(crate) use check::check;
 pub(crate) use controller::controller;
@@ -32,3 +33,4 @@ pub(crate) use up::up;
 pub(crate) use validate::validate;
 pub(crate) use why::why;
 pub(crate) use windows::windows;
+pub(crate) use words::word;

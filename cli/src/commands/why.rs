@@ -8,8 +8,8 @@ use kube::api::{ApiResource, DynamicObject};
 use kube::{Api, Client};
 use muster_crds::names::condition;
 use muster_crds::{
-    Activity, DecisionStatus, DisruptionBudget, FleetMachine, FleetPolicy, KernelBaseline, MaintenanceWindow,
-    ObjectReference, PackageBaseline, RequirementStatus,
+    Activity, BaselineRollout, DecisionStatus, DisruptionBudget, FleetMachine, FleetPolicy, KernelBaseline,
+    MaintenanceWindow, ObjectReference, PackageBaseline, RequirementStatus,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -269,6 +269,7 @@ fn resource(kind: &str) -> Option<ApiResource> {
         "KernelBaseline" => ApiResource::erase::<KernelBaseline>(&()),
         "FleetPolicy" => ApiResource::erase::<FleetPolicy>(&()),
         "Activity" => ApiResource::erase::<Activity>(&()),
+        "BaselineRollout" => ApiResource::erase::<BaselineRollout>(&()),
         _ => return None,
     })
 }

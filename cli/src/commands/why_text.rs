@@ -93,6 +93,10 @@ fn row(answer: &RequirementAnswer) -> Vec<String> {
 /// The numbers of the kind, from its own status.
 fn of_blocker(blocker: &BlockerAnswer, now: Timestamp) -> String {
     let BlockerAnswer { kind, name, status } = blocker;
+    // It says all that it has to say in the verdict, and has no status.
+    if kind == "RolloutApproval" {
+        return format!("{kind}/{name}");
+    }
     let Some(status) = status else { return format!("{kind}/{name}, which is gone or has no status yet") };
     let number = |key: &str| status[key].as_u64().unwrap_or(0);
     let time = |key: &str| -> Option<Timestamp> { status[key].as_str()?.parse().ok() };
@@ -122,6 +126,16 @@ fn of_blocker(blocker: &BlockerAnswer, now: Timestamp) -> String {
             number("unknown"),
             number("absent")
         ),
+        "BaselineRollout" => {
+            let wave = status["wave"].as_str().map_or(String::new(), |wave| format!(", in wave {wave}"));
+            format!(
+                "{} of {} items done, {} released, {} barred{wave}",
+                number("itemsDone"),
+                number("itemsTotal"),
+                number("itemsReleased"),
+                number("itemsBarred")
+            )
+        }
         "Activity" => status["phase"].as_str().unwrap_or("Pending").to_owned(),
         _ => return format!("{kind}/{name}"),
     };

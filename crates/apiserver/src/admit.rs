@@ -107,6 +107,19 @@ pub(crate) fn create(ask: &Ask<'_>, object: &mut Value) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Refuses an object that says that somebody else made it: what deploy/base/approvals.yaml does on a cluster.
+pub(crate) fn check_author(ask: &Ask<'_>, object: &Value) -> Result<(), Fault> {
+    let signed = ask.resource.group == "muster.dev" && ask.resource.kind == "RolloutApproval";
+    let by = object["spec"]["by"].as_str().unwrap_or_default();
+    if !signed || by == ask.user {
+        return Ok(());
+    }
+    let message =
+        format!("Invalid value: {}: spec.by must be the user that creates it: {}", json!(by), ask.user);
+    let causes = vec![cause("FieldValueInvalid", "spec.by", message)];
+    Err(ask.fault(causes, object["metadata"]["name"].as_str().unwrap_or_default()))
+}
+
 /// A changed object: what no client may change comes from the live one.
 pub(crate) fn update(ask: &Ask<'_>, live: &Value, object: &mut Value) -> Result<(), Fault> {
     const KEPT: &[&str] = &[

@@ -46,6 +46,8 @@ pub(crate) struct Ask<'a> {
     pub form: Form,
     pub body: Bytes,
     pub manager: &'a str,
+    /// Who asks.
+    pub user: &'a str,
 }
 
 impl Ask<'_> {
@@ -211,7 +213,9 @@ impl Inner {
             return Err(Fault::no_resource());
         }
         let form = media::negotiate(&parts.headers)?;
-        let ask = Ask { inner: self, parts, query, target, resource: resource.clone(), form, body, manager };
+        let user = &identity.user;
+        let ask =
+            Ask { inner: self, parts, query, target, resource: resource.clone(), form, body, manager, user };
         let mut reply = ask.answer(verb, identity).await.unwrap_or_else(Reply::from);
         reply.warnings.splice(0..0, version.deprecated.clone());
         Ok(reply)

@@ -55,6 +55,7 @@ async fn insert(
     admit::create(ask, &mut object)?;
     let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     let warnings = admit::finish(ask, options, None, &mut object, applied)?;
+    admit::check_author(ask, &object)?;
     let key = key_of(&ask.target.namespace, &name);
     let compiled = compile(ask, &object)?;
     admit::to_stored(&ask.resource, &mut object);

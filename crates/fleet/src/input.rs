@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use muster_model::{
     Activity, ActivityName, ActivitySpec, BaselineRef, BaselineSummary, Budget, BudgetSummary, Digest,
     Estimates, Instant, Inventory, KernelBaseline, Machine, MachineName, ObjectName, OutcomeReason,
-    PackageBaseline, Phase, Policy, Proposal, ProposalKey, Rollout, Window, WindowOverride, WindowSummary,
+    PackageBaseline, Phase, Policy, Proposal, ProposalKey, Rollout, RolloutApproval, Window, WindowOverride,
+    WindowSummary,
 };
 use smol_str::SmolStr;
 use std::sync::Arc;
@@ -71,6 +72,10 @@ pub enum Change {
     ProposalGone(ProposalKey),
     /// A BaselineRollout.
     Rollout(BaselineRef, Rollout),
+    /// What a person said about a rollout's items.
+    Approval(RolloutApproval),
+    /// A RolloutApproval is gone: what came of it stays, but for a pause.
+    ApprovalGone(ObjectName),
     /// A BaselineRollout is gone.
     RolloutGone(BaselineRef),
     /// An Activity.

@@ -243,6 +243,10 @@ impl State {
                 Some(_) => drop(self.unrecorded.insert(Key::Rollout(baseline))),
                 None => drop(world.rollouts.insert(baseline, Arc::new(rollout))),
             },
+            Change::Approval(approval) => {
+                world.approvals.insert(approval.name.clone(), Arc::new(approval));
+            }
+            Change::ApprovalGone(name) => drop(world.approvals.remove(&name)),
             Change::RolloutGone(baseline) => {
                 world.rollouts.remove(&baseline);
                 self.rollouts.remove(&baseline);

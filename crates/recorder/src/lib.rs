@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster_checker::event::{self, Event, What};
 use muster_fleet::{Change, Decision, Effect, Input, Key, Written};
-use muster_model::{Activity, ActivityName, ActivitySpec, Instant, MachineName};
+use muster_model::{Activity, ActivityName, ActivitySpec, Instant, MachineName, ObjectName};
 use smol_str::SmolStr;
 
 use machines::Machines;
@@ -31,6 +31,7 @@ pub struct Recorder {
     /// Created by an effect, and shown by no watch yet.
     asked: BTreeSet<ActivityName>,
     unreadable: BTreeSet<SmolStr>,
+    approvals: BTreeMap<ObjectName, event::Approval>,
     clock_off: bool,
     /// The picture is complete: what shows up from here on was created meanwhile.
     begun: bool,
@@ -48,6 +49,7 @@ impl Recorder {
             activities: BTreeMap::new(),
             asked: BTreeSet::new(),
             unreadable: BTreeSet::new(),
+            approvals: BTreeMap::new(),
             clock_off: false,
             begun: false,
             events: Vec::new(),
@@ -224,6 +226,22 @@ impl Recorder {
                     None => What::SourceGone { name: name.clone() },
                 },
             ),
+            Change::Approval(approval) => {
+                let approval = resources::approval(approval);
+                // A relist shows it again: it was said once.
+                let known = self.approvals.insert(approval.name.clone(), approval.clone());
+                if known.as_ref() != Some(&approval) {
+                    self.put(now, What::Approval(approval));
+                }
+            }
+            Change::ApprovalGone(name) => {
+                // A pause that is deleted is over; what came of other words stays.
+                let paused = |one: &event::Approval| one.action == event::ApprovalAction::Pause;
+                if let Some(pause) = self.approvals.remove(name).filter(paused) {
+                    let action = event::ApprovalAction::Resume;
+                    self.put(now, What::Approval(event::Approval { action, created: now, ..pause }));
+                }
+            }
             Change::Activity(activity) => self.activity(now, activity),
             Change::ActivityGone(name) => {
                 self.asked.remove(name);

@@ -3,9 +3,9 @@
 use muster_checker::event::{self, Expression, Operator, Selector};
 use muster_fleet::SourceState;
 use muster_model::{
-    Approval, BaselineCommon, Budget, BudgetLimit, Health, Instant, KernelBaseline, LabelSelector, LabelTest,
-    OverrideWhat, PackageBaseline, PackageRequirement, Picks, Policy, RebootPolicy, RolloutSpec,
-    UpgradePolicy, Wave, When, Window, WindowOverride,
+    Approval, ApprovalAction, BaselineCommon, Budget, BudgetLimit, Health, Instant, Items, KernelBaseline,
+    LabelSelector, LabelTest, OverrideWhat, PackageBaseline, PackageRequirement, Picks, Policy, RebootPolicy,
+    RolloutApproval, RolloutSpec, Target, UpgradePolicy, Wave, When, Window, WindowOverride,
 };
 use smol_str::{SmolStr, ToSmolStr};
 
@@ -83,6 +83,38 @@ fn requirement(requirement: &PackageRequirement) -> event::Requirement {
         state: *state,
         version: version.to_smolstr(),
         hold: *hold,
+    }
+}
+
+/// What a person said. A target that is to be gone has no version: the log then names the package alone.
+pub(crate) fn approval(approval: &RolloutApproval) -> event::Approval {
+    let RolloutApproval { name, baseline, items, action, by, created } = approval;
+    let item = match items {
+        Items::All => None,
+        Items::Of { package, architecture, target } => Some(event::ItemPattern {
+            baseline: Some(baseline.clone()),
+            package: Some(package.clone()),
+            architecture: architecture.clone(),
+            version: match target {
+                Some(Target::Version(version)) => Some(version.clone()),
+                Some(Target::Absent) | None => None,
+            },
+            reboot: false,
+        }),
+    };
+    event::Approval {
+        name: name.clone(),
+        baseline: baseline.clone(),
+        action: match action {
+            ApprovalAction::Approve => event::ApprovalAction::Approve,
+            ApprovalAction::Pause => event::ApprovalAction::Pause,
+            ApprovalAction::Resume => event::ApprovalAction::Resume,
+        },
+        item,
+        wave: None,
+        created: *created,
+        by: by.clone(),
+        reason: SmolStr::default(),
     }
 }
 

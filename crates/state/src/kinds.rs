@@ -36,6 +36,8 @@ pub enum Kind {
     PackageProposal,
     /// How items spread.
     BaselineRollout,
+    /// What people said about them.
+    RolloutApproval,
     /// What is being done, and was done.
     Activity,
     /// Which gateways live.
@@ -46,7 +48,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them, in the order of the file.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::FleetPolicy,
         Self::GitSource,
         Self::PackageBaseline,
@@ -58,6 +60,7 @@ impl Kind {
         Self::PackageInventory,
         Self::PackageProposal,
         Self::BaselineRollout,
+        Self::RolloutApproval,
         Self::Activity,
         Self::Lease,
         Self::ConfigMap,
@@ -78,6 +81,7 @@ impl Kind {
             Self::PackageInventory => "PackageInventory",
             Self::PackageProposal => "PackageProposal",
             Self::BaselineRollout => "BaselineRollout",
+            Self::RolloutApproval => "RolloutApproval",
             Self::Activity => "Activity",
             Self::Lease => "Lease",
             Self::ConfigMap => "ConfigMap",
@@ -99,6 +103,7 @@ impl Kind {
             Self::PackageInventory => "packageinventories",
             Self::PackageProposal => "packageproposals",
             Self::BaselineRollout => "baselinerollouts",
+            Self::RolloutApproval => "rolloutapprovals",
             Self::Activity => "activities",
             Self::Lease => "leases",
             Self::ConfigMap => "configmaps",
@@ -122,6 +127,7 @@ impl Kind {
             | Self::PackageInventory
             | Self::PackageProposal
             | Self::BaselineRollout
+            | Self::RolloutApproval
             | Self::Activity => (GROUP, VERSION),
         }
     }
@@ -152,6 +158,7 @@ impl Kind {
             | Self::PackageInventory
             | Self::PackageProposal
             | Self::BaselineRollout
+            | Self::RolloutApproval
             | Self::Activity => None,
         }
     }
@@ -176,6 +183,7 @@ impl Kind {
             Self::PackageInventory => self.typed(name, object, read::inventory),
             Self::PackageProposal => self.typed(name, object, read::proposal),
             Self::BaselineRollout => self.typed(name, object, read::rollout),
+            Self::RolloutApproval => self.typed(name, object, read::approval),
             Self::Activity => self.typed(name, object, read::activity),
             Self::Lease => self.typed::<Lease>(name, object, read::lease),
             Self::ConfigMap => self.typed::<ConfigMap>(name, object, read::presence_shard),
@@ -199,6 +207,7 @@ impl Kind {
             | Self::MaintenanceWindow
             | Self::DisruptionBudget
             | Self::BaselineRollout
+            | Self::RolloutApproval
             | Self::Activity
             | Self::Lease
             | Self::ConfigMap => {

@@ -7,8 +7,8 @@ use kube::{Resource, ResourceExt};
 use muster_crds::names;
 use muster_crds::{
     Activity, BaselineRollout, DisruptionBudget, FieldError, FleetMachine, FleetPolicy, GitSource,
-    KernelBaseline, MaintenanceWindow, PackageBaseline, PackageInventory, PackageProposal, WindowOverride,
-    presence,
+    KernelBaseline, MaintenanceWindow, PackageBaseline, PackageInventory, PackageProposal, RolloutApproval,
+    WindowOverride, presence,
 };
 use muster_fleet::{Change, Garbage, GatewayLease, Key, PresenceShard, SourceState};
 use muster_model::{BaselineKind, BaselineRef, Digest, MachineName, ObjectName, Presence};
@@ -131,6 +131,23 @@ pub fn window(object: &MaintenanceWindow) -> Read {
         // A selector that cannot be read closes the namespace (rule W7).
         Err(errors) => Read::closing(what, Some(Change::WindowGone(name)), sentence(&errors)),
     }
+}
+
+/// A RolloutApproval. One that cannot be read may be a pause: nothing starts until it is mended or gone.
+#[must_use]
+pub fn approval(object: &RolloutApproval) -> Read {
+    let what = place("RolloutApproval", &object.name_any());
+    match object.to_model() {
+        Ok(model) => Read::good(vec![Change::Approval(model), Change::Unreadable(what, None)], None),
+        Err(errors) => Read::closing(what, None, sentence(&errors)),
+    }
+}
+
+/// A RolloutApproval is gone.
+#[must_use]
+pub fn approval_gone(text: &str) -> Vec<Change> {
+    let Ok(name) = name(text) else { return Vec::new() };
+    vec![Change::ApprovalGone(name), Change::Unreadable(place("RolloutApproval", text), None)]
 }
 
 /// A WindowOverride. One that cannot be read lets nothing pass.

@@ -3,6 +3,7 @@
 //! Deliberately not here: what the schemas check by themselves, and any default (schemas fill those in).
 
 mod activity;
+mod approval;
 mod baselines;
 mod decision;
 mod guards;

@@ -8,7 +8,7 @@ use muster_crds::{
     Activity, ActivityStatus, BaselineRollout, BaselineRolloutStatus, DisruptionBudget, FieldError,
     FleetMachine, FleetMachineStatus, FleetPolicy, InventoryError, KernelBaseline, MaintenanceWindow,
     MaintenanceWindowStatus, PackageBaseline, PackageInventory, PackageProposal, ReportedStatus,
-    WantedStatus, inventory_name,
+    RolloutApproval, WantedStatus, inventory_name,
 };
 use muster_model::{
     ActivityName, ActivitySpec, Architecture, BaselineKind, BaselineRef, Boot, Capability, Cause, Change,
@@ -522,4 +522,29 @@ fn waves_that_make_no_sense_are_refused_with_what_would() {
         = spec.rollout.waves[4].soak [] "1" is not a duration: the unit is missing, at character 2; write for example "1h30m", "90s" or "500ms"
         = spec.rollout.waves[4].machineSelector [W7] "Is" is no operator: write In, NotIn, Exists or DoesNotExist
     "#]].assert_eq(&out);
+}
+
+// rule: O7
+#[test]
+fn an_approval_says_which_items_it_is_about() {
+    let read = |item: Value| {
+        let object = json!({
+            "apiVersion": "muster.dev/v1alpha1", "kind": "RolloutApproval",
+            "metadata": {"name": "go", "creationTimestamp": "2026-10-01T03:00:00Z"},
+            "spec": {"baselineRef": {"kind": "PackageBaseline", "name": "web"}, "action": "Pause", "item": item, "by": "alice"},
+        });
+        serde_json::from_value::<RolloutApproval>(object).unwrap().to_model()
+    };
+    let item =
+        |version: &str| Item { package: key("curl"), target: Target::Version(version.parse().unwrap()) };
+    let all = read(Value::Null).unwrap();
+    assert_eq!((all.created, all.by.as_str()), (instant("2026-10-01T03:00:00Z"), "alice"));
+    assert!(all.items.contain(&item("9")));
+    let exact = read(json!({"package": "curl", "target": "9"})).unwrap();
+    assert!(exact.items.contain(&item("9")) && !exact.items.contain(&item("10")));
+    let absent = read(json!({"package": "curl", "target": "absent"})).unwrap();
+    assert!(absent.items.contain(&Item { package: key("curl"), target: Target::Absent }));
+    let other = read(json!({"package": "curl", "architecture": "arm64"})).unwrap();
+    assert!(!other.items.contain(&item("9")));
+    assert_eq!(read(json!({"package": "curl", "target": "x:"})).unwrap_err()[0].field, "spec.item.target");
 }

@@ -485,3 +485,27 @@ fn lists_and_answers_never_change() {
         "for good",
     );
 }
+
+// rule: O7
+#[test]
+fn an_approval_never_changes_and_says_who() {
+    let approval = resource(
+        "RolloutApproval",
+        "go",
+        &json!({
+            "baselineRef": {"kind": "PackageBaseline", "name": "x"},
+            "action": "Approve",
+            "item": {"package": "openssl", "target": "3.0.15-1"},
+            "by": "alice",
+        }),
+    );
+    accepted("rolloutapprovals", None, &approval);
+    accepted("rolloutapprovals", Some(&approval), &approval);
+    for (path, value) in
+        [("/spec/action", json!("Resume")), ("/spec/item", Value::Null), ("/spec/by", json!("bob"))]
+    {
+        refused("rolloutapprovals", Some(&approval), &with(&approval, path, value), "never changes");
+    }
+    refused("rolloutapprovals", None, &with(&approval, "/spec/by", Value::Null), "Required value");
+    refused("rolloutapprovals", None, &with(&approval, "/spec/action", json!("Stop")), "Unsupported value");
+}

@@ -357,3 +357,38 @@ async fn who_may_not_is_told_so() {
         raw_as(&server, Identity::anonymous(), "GET", WIDGETS, &[("authorization", "Bearer x")], "").await;
     assert_eq!(code, 401);
 }
+
+// rule: O7
+#[tokio::test]
+async fn a_rollout_approval_names_the_user_that_creates_it_and_no_other() {
+    let server = server().await;
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "rolloutapprovals.muster.dev"},
+        "spec": {
+            "group": "muster.dev", "scope": "Namespaced",
+            "names": {"plural": "rolloutapprovals", "singular": "rolloutapproval", "kind": "RolloutApproval"},
+            "versions": [{"name": "v1alpha1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                "type": "object",
+                "properties": {"spec": {"type": "object", "properties": {"by": {"type": "string"}}}},
+            }}}],
+        },
+    });
+    server.apply_crds(&[definition]).await.unwrap();
+    let say = async |name: &str, by: &str| {
+        let path = "/apis/muster.dev/v1alpha1/namespaces/default/rolloutapprovals";
+        let body = json!({
+            "apiVersion": "muster.dev/v1alpha1", "kind": "RolloutApproval",
+            "metadata": {"name": name}, "spec": {"by": by},
+        });
+        let alice = Identity::new("alice", &["muster:admin"]);
+        raw_as(&server, alice, "POST", path, JSON, &body.to_string()).await
+    };
+    assert_eq!(say("mine", "alice").await.0, 201);
+    let (status, answer) = say("forged", "bob").await;
+    assert_eq!(status, 422, "{answer}");
+    assert!(
+        answer["message"].as_str().unwrap().contains("must be the user that creates it: alice"),
+        "{answer}"
+    );
+}

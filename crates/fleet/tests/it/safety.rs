@@ -335,3 +335,25 @@ fn an_older_record_that_a_late_watch_shows_takes_nothing_back() {
     assert_eq!(world.state.snapshot().rollouts[&fix], ours, "what passed stays as it was");
     assert!(!recorded(&world.pass()), "once");
 }
+
+// rule: O3, O7
+#[test]
+fn a_person_who_pauses_an_item_is_heard_in_the_next_pass() {
+    let mut world = World::new(1, 1);
+    world.propose();
+    let said = |action, created| RolloutApproval {
+        name: ObjectName::parse("word").unwrap(),
+        baseline: BaselineRef {
+            kind: BaselineKind::PackageBaseline,
+            name: ObjectName::parse("fix").unwrap(),
+        },
+        items: Items::All,
+        action,
+        by: "alice".into(),
+        created,
+    };
+    world.observe(Change::Approval(said(ApprovalAction::Pause, world.now)));
+    assert!(short(&world.pass()).is_empty());
+    world.observe(Change::ApprovalGone(ObjectName::parse("word").unwrap()));
+    assert_eq!(short(&world.pass()).len(), 1, "a pause that is deleted is over");
+}
