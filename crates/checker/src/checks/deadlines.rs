@@ -64,8 +64,8 @@ fn end(
             (activity.created + UNDELIVERED, "2 min undelivered")
         }
         (Phase::Expired, _) => (activity.spec.expiry, "its expiry"),
-        (Phase::Failed, Some(OutcomeReason::TimedOut | OutcomeReason::Unreachable)) => {
-            let Some(due) = step_deadline(activity) else { return };
+        (Phase::Failed, Some(reason @ (OutcomeReason::TimedOut | OutcomeReason::Unreachable))) => {
+            let Some(due) = step_deadline(activity, reason) else { return };
             (due, "its step's timeout")
         }
         _ => return,
@@ -77,9 +77,16 @@ fn end(
 }
 
 /// When the step that is under way, if one is, has taken too long.
-fn step_deadline(activity: &ActivityState) -> Option<Instant> {
+///
+/// The machine's own clock ends what times out, and when it began may be on record only later: not before it was
+/// delivered, in any case. That a machine is unreachable is told from the record alone.
+fn step_deadline(activity: &ActivityState, reason: OutcomeReason) -> Option<Instant> {
     let open = activity.completed.iter().position(Option::is_none)?;
     let started = activity.started.get(open).copied().flatten()?;
     let step = activity.spec.steps.get(open)?;
-    Some(started + step.timeout.length())
+    let since = match (reason, activity.delivered) {
+        (OutcomeReason::TimedOut, Some(delivered)) => delivered.min(started),
+        _ => started,
+    };
+    Some(since + step.timeout.length())
 }

@@ -180,7 +180,7 @@ fn no_step_starts_after_the_expiry() {
     check(
         &story("01:00 create a-1\n 01:01 deliver a-1\n 01:02 start a-1 0\n 01:30 finish a-1 Failed TimedOut"),
         &expect![[r#"
-            ! 2026-11-27T01:30:00Z A4 EndedTooEarly a-1: ended at 2026-11-27T01:30:00Z, before its step's timeout at 2026-11-27T02:02:00Z
+            ! 2026-11-27T01:30:00Z A4 EndedTooEarly a-1: ended at 2026-11-27T01:30:00Z, before its step's timeout at 2026-11-27T02:01:00Z
         "#]],
         &story("01:00 create a-1\n 01:01 deliver a-1\n 01:02 start a-1 0\n 02:02 finish a-1 Failed TimedOut"),
     );
