@@ -13,6 +13,12 @@ const FIRST_WORDS: SignedDuration = SignedDuration::from_mins(2);
 
 /// Brings every machine's presence up to date and notes when it may change by itself.
 pub(crate) fn refresh(state: &mut State, now: Instant) {
+    // By a clock that is off no Lease has run out and nobody is silent (rule A3): it is looked at once it is right again.
+    if state.world.clock_off {
+        state.presence_dirty = false;
+        state.next_look = None;
+        return;
+    }
     let due = state.next_look.is_some_and(|next| next <= now) || state.gateway_up_since.is_none();
     let mut first_words: Option<Instant> = None;
     if state.presence_dirty || due {
@@ -88,10 +94,11 @@ fn note_gateways(state: &mut State, now: Instant) {
         state.gateways.values().filter(|lease| lease.valid_until > now).map(|lease| lease.acquired).min();
     state.gateway_up_since = match (state.gateway_up_since, up) {
         (Some(since), Some(_)) => Some(since),
-        (None, Some(acquired)) if !state.begun => Some(acquired),
+        (None, Some(acquired)) if !state.looked => Some(acquired),
         (None, Some(acquired)) => Some(acquired.max(now)),
         (_, None) => None,
     };
+    state.looked = true;
 }
 
 /// When a machine was heard.

@@ -33,6 +33,8 @@ pub struct State {
     pub(crate) shards: BTreeMap<(SmolStr, SmolStr), PresenceShard>,
     /// Since when at least one gateway is up; `None`: none is.
     pub(crate) gateway_up_since: Option<Instant>,
+    /// Whether it was looked at yet: only a gateway that was up by then may have been up before.
+    pub(crate) looked: bool,
     /// Sources: what is in force, and whether another revision is being applied.
     pub(crate) sources: BTreeMap<SmolStr, SourceState>,
     /// The revision that the FleetPolicy was applied from.
@@ -291,7 +293,10 @@ impl State {
                 world.epoch = epoch;
             }
             Change::Unrecorded(key) => drop(self.unrecorded.insert(key)),
-            Change::ClockOff(off) => world.clock_off = off,
+            Change::ClockOff(off) => {
+                world.clock_off = off;
+                self.presence_dirty |= !off;
+            }
         }
     }
 

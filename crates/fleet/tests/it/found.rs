@@ -97,6 +97,54 @@ fn what_a_gateway_published_before_it_died_says_nothing_once_it_is_back() {
     assert_eq!(short(&world.pass()).len(), 1);
 }
 
+// rule: A3, B2
+#[test]
+fn a_clock_that_was_off_forgets_nobodys_silence() {
+    let mut world = one_of_two_is_silent();
+    world.propose();
+    assert!(short(&world.pass()).is_empty(), "m1 has the only place");
+    let start = world.now;
+    world.observe(Change::ClockOff(true));
+    world.wait(HOUR * 5);
+    assert!(short(&world.pass()).is_empty());
+    world.now = start + SignedDuration::from_secs(1);
+    world.observe(Change::ClockOff(false));
+    assert!(
+        short(&world.pass()).is_empty(),
+        "it has been silent for ten minutes, not since the clock was set"
+    );
+}
+
+// rule: A3, B2
+#[test]
+fn a_leader_whose_clock_is_off_as_it_begins_learns_of_silence_all_the_same() {
+    let mut world = one_of_two_is_silent();
+    world.observe(Change::ClockOff(true));
+    assert!(short(&world.pass()).is_empty());
+    world.wait(SignedDuration::from_secs(20));
+    world.observe(Change::ClockOff(false));
+    world.propose();
+    assert!(short(&world.pass()).is_empty(), "m1 has the only place");
+}
+
+fn one_of_two_is_silent() -> World {
+    let mut world = World::new(2, 2);
+    world.observe(Change::Budget(Budget {
+        name: ObjectName::parse("all").unwrap(),
+        uid: Uid::parse("u-all").unwrap(),
+        generation: 1,
+        selector: LabelSelector::all(),
+        limit: BudgetLimit::MaxUnavailable(Share::count(1).unwrap()),
+        absent: AbsentMachines::Count,
+        provenance: None,
+    }));
+    let silent = [(name(1), world.now - SignedDuration::from_mins(10))].into();
+    let shard = PresenceShard { present: [name(0)].into(), silent, since: None };
+    world.observe(Change::Presence("g".into(), "g-0".into(), Some(shard)));
+    world.lease(SignedDuration::from_secs(30));
+    world
+}
+
 // promise P6
 #[test]
 fn what_we_wrote_comes_back_to_us_and_asks_for_no_pass() {
