@@ -1,0 +1,34 @@
+//! Storms: a deterministic world around the real `fleet` and the real `journal`, in which everything goes wrong.
+//!
+//! One seed, one run, byte for byte. The API, gateways, machines, archives and people are models that live in one queue
+//! of events; what is under test is the product's own: [`muster_fleet::step`] decides for one or two controllers, and a
+//! [`muster_journal::Journal`] carries out on each machine. First everything misbehaves ([`Fault`]), then the weather
+//! calms down and the fleet is to arrive. What happened is an event log for the checker, which shares no code with the
+//! planner. A [`Plant`] is a bug put in front of fleet on purpose: the storm must find it.
+//!
+//! Deliberately not here: real clocks, threads, files, Kubernetes.
+
+mod api;
+mod archive;
+mod controller;
+mod count;
+mod dice;
+mod effect;
+mod fault;
+mod gateway;
+mod log;
+mod machine;
+mod options;
+mod people;
+mod plant;
+mod queue;
+mod run;
+mod storm;
+mod trouble;
+mod world;
+
+pub use count::Counts;
+pub use fault::{Fault, Faults};
+pub use options::Options;
+pub use plant::Plant;
+pub use run::{LAG_SECONDS, Outcome, run};
