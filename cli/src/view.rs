@@ -45,7 +45,6 @@ struct DecisionView {
     blocker: Option<ObjectReference>,
     until_time: Option<Time>,
     current_activity: Option<String>,
-    revision: Option<String>,
 }
 
 /// Of a condition: whether it holds.
@@ -76,8 +75,6 @@ pub(crate) struct MachineState {
     pub(crate) until: Option<jiff::Timestamp>,
     /// The unfinished activity.
     pub(crate) activity: Option<String>,
-    /// The revision that was decided on.
-    pub(crate) revision: Option<String>,
     /// The condition Converged is true.
     pub(crate) converged: bool,
 }
@@ -92,8 +89,7 @@ impl MachineState {
         let StatusView { decision, conditions } = view.status.unwrap_or_default();
         let decided = decision
             .unwrap_or_else(|| DecisionView { verdict: UNDECIDED.to_owned(), ..DecisionView::default() });
-        let DecisionView { verdict, rule, reason, message, blocker, until_time, current_activity, revision } =
-            decided;
+        let DecisionView { verdict, rule, reason, message, blocker, until_time, current_activity } = decided;
         Self {
             admitted: admitted && !revoked,
             verdict,
@@ -103,7 +99,6 @@ impl MachineState {
             blocker: blocker.map(|blocker| format!("{}/{}", blocker.kind, blocker.name)),
             until: until_time.map(|time| time.0),
             activity: current_activity,
-            revision,
             converged: conditions.iter().any(|it| it.type_ == condition::CONVERGED && it.status == "True"),
         }
     }

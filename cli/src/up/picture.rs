@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
-use muster_crds::names::condition;
-use muster_crds::{GitSource, MaintenanceWindow};
+use muster_crds::names::{ANNOTATION_REVISION, condition};
+use muster_crds::{BaselineStatus, GitSource, KernelBaseline, MaintenanceWindow, PackageBaseline};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
@@ -36,8 +36,10 @@ pub(crate) struct Picture {
     pub(crate) machines: usize,
     /// Machines that may be planned for.
     pub(crate) admitted: usize,
-    /// Admitted machines that have converged, on the source's revision in force.
+    /// Admitted machines that have converged.
     pub(crate) converged: usize,
+    /// Baselines of the revision in force of which it is not on record that all their machines have converged.
+    pub(crate) unsettled: usize,
     /// How many have which verdict.
     pub(crate) verdicts: BTreeMap<String, usize>,
     /// Activities under way.
@@ -68,7 +70,10 @@ pub(crate) struct SourcePicture {
 impl Picture {
     /// Whether every admitted machine, and at least so many, has converged on the source's newest revision.
     pub(crate) fn is_converged(&self, at_least: usize) -> bool {
-        self.source.ready && self.admitted >= at_least.max(1) && self.converged == self.admitted
+        self.source.ready
+            && self.unsettled == 0
+            && self.admitted >= at_least.max(1)
+            && self.converged == self.admitted
     }
 
     /// Why it has not, one reason a line.
@@ -82,9 +87,8 @@ impl Picture {
         if missing > 0 {
             lines.push(format!("{missing} × not enrolled or not admitted"));
         }
-        if lines.is_empty() && self.converged < self.admitted {
-            lines
-                .push(format!("{} × not decided on the newest revision yet", self.admitted - self.converged));
+        if lines.is_empty() && self.unsettled > 0 {
+            lines.push(format!("{} baselines are not decided on at the newest revision yet", self.unsettled));
         }
         lines
     }
@@ -96,17 +100,44 @@ struct World {
     machines: BTreeMap<String, MachineState>,
     source: Option<GitSource>,
     windows: BTreeMap<String, MaintenanceWindow>,
+    /// By kind and name.
+    baselines: BTreeMap<(String, String), BaselineState>,
     changes: VecDeque<String>,
     /// Changes are told from the moment that all machines are known.
     listed: bool,
+}
+
+/// What is on record of a baseline.
+///
+/// That a machine has converged is no news when only the revision is: the decision stays as it was written. A baseline's
+/// totals are written for each generation, from one plan of all machines.
+struct BaselineState {
+    /// The revision that it was applied from.
+    revision: Option<String>,
+    /// Decided on as it is now, and all its machines have converged.
+    settled: bool,
+}
+
+impl BaselineState {
+    fn of<K: Resource>(baseline: &K, status: Option<&BaselineStatus>) -> Self {
+        let settled = status.is_some_and(|status| {
+            status.observed_generation.is_some()
+                && status.observed_generation == baseline.meta().generation
+                && status.converged == status.selected
+        });
+        Self { revision: baseline.annotations().get(ANNOTATION_REVISION).cloned(), settled }
+    }
 }
 
 /// Watches, and sends pictures, until it is dropped.
 pub(super) async fn follow(client: Client, namespace: String, pictures: watch::Sender<Picture>) {
     let machines = stream(view::machines(client.clone(), &namespace));
     let sources = stream::<GitSource>(Api::namespaced(client.clone(), &namespace));
-    let windows = stream::<MaintenanceWindow>(Api::namespaced(client, &namespace));
+    let windows = stream::<MaintenanceWindow>(Api::namespaced(client.clone(), &namespace));
+    let packages = stream::<PackageBaseline>(Api::namespaced(client.clone(), &namespace));
+    let kernels = stream::<KernelBaseline>(Api::namespaced(client, &namespace));
     let (mut machines, mut sources, mut windows) = (Box::pin(machines), Box::pin(sources), Box::pin(windows));
+    let (mut packages, mut kernels) = (Box::pin(packages), Box::pin(kernels));
     let mut world = World::default();
     let mut due: Option<Instant> = None;
     loop {
@@ -114,6 +145,8 @@ pub(super) async fn follow(client: Client, namespace: String, pictures: watch::S
             Some(event) = machines.next() => world.machine(event),
             Some(event) = sources.next() => world.source(event),
             Some(event) = windows.next() => world.window(event),
+            Some(event) = packages.next() => world.baseline(event, |baseline| baseline.status.as_ref()),
+            Some(event) = kernels.next() => world.baseline(event, |baseline| baseline.status.as_ref()),
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                 due = None;
                 let picture = world.picture(Timestamp::now());
@@ -186,6 +219,38 @@ impl World {
         }
     }
 
+    fn baseline<K: Resource<DynamicType = ()>>(
+        &mut self,
+        event: Event<K>,
+        status: impl Fn(&K) -> Option<&BaselineStatus>,
+    ) {
+        let kind = K::kind(&()).into_owned();
+        match event {
+            Event::Init => self.baselines.retain(|(other, _), _| *other != kind),
+            Event::InitDone => {}
+            Event::InitApply(baseline) | Event::Apply(baseline) => {
+                let state = BaselineState::of(&baseline, status(&baseline));
+                self.baselines.insert((kind, baseline.name_any()), state);
+            }
+            Event::Delete(baseline) => {
+                self.baselines.remove(&(kind, baseline.name_any()));
+            }
+        }
+    }
+
+    /// How many baselines of the revision in force are not settled, or were not seen at that revision yet.
+    fn unsettled(&self) -> usize {
+        let Some(status) = self.source.as_ref().and_then(|source| source.status.as_ref()) else { return 0 };
+        let is_baseline =
+            |kind: &str| [PackageBaseline::kind(&()), KernelBaseline::kind(&())].contains(&kind.into());
+        let owned = status.owns.iter().filter(|owned| is_baseline(&owned.kind));
+        let is_settled = |owned: &&muster_crds::OwnedObject| {
+            let known = self.baselines.get(&(owned.kind.clone(), owned.name.clone()));
+            known.is_some_and(|known| known.settled && known.revision == status.applied_revision)
+        };
+        owned.filter(|owned| !is_settled(owned)).count()
+    }
+
     fn tell(&mut self, change: String) {
         if self.changes.len() == CHANGES_KEPT {
             self.changes.pop_front();
@@ -199,9 +264,6 @@ impl World {
             ..SourcePicture::default()
         });
         let admitted = || self.machines.values().filter(|machine| machine.admitted);
-        let current = |machine: &&MachineState| {
-            machine.converged && machine.revision.is_some() && machine.revision == source.revision
-        };
         let opens = |(name, window): (&String, &MaintenanceWindow)| {
             let status = window.status.as_ref().filter(|status| !status.open)?;
             let at = status.next_open_time.as_ref().map(|time| time.0).filter(|at| *at > now)?;
@@ -210,7 +272,8 @@ impl World {
         Picture {
             machines: self.machines.len(),
             admitted: admitted().count(),
-            converged: admitted().filter(current).count(),
+            converged: admitted().filter(|machine| machine.converged).count(),
+            unsettled: self.unsettled(),
             verdicts: view::by_verdict(self.machines.values()),
             in_flight: self.machines.values().filter(|machine| machine.activity.is_some()).count(),
             reasons: view::reasons(admitted()),
@@ -252,12 +315,12 @@ mod tests {
 
     use super::*;
 
-    fn machine(name: &str, admitted: bool, revision: &str, converged: &str) -> MachineView {
+    fn machine(name: &str, admitted: bool, converged: &str) -> MachineView {
         serde_json::from_value(json!({
             "apiVersion": "muster.dev/v1alpha1", "kind": "FleetMachine", "metadata": {"name": name},
             "spec": {"admitted": admitted},
             "status": {
-                "decision": {"verdict": "Converged", "reason": "AsWanted", "revision": revision},
+                "decision": {"verdict": "Converged", "reason": "AsWanted"},
                 "conditions": [{"type": "Converged", "status": converged}],
             },
         }))
@@ -273,35 +336,51 @@ mod tests {
                 "conditions": [{"type": "Ready", "status": ready, "reason": "RevisionInvalid", "message": "1 error",
                     "lastTransitionTime": "2026-01-01T00:00:00Z"}],
                 "errors": [{"file": "a.yaml", "line": 2, "message": "wrong"}], "errorsTotal": 3,
+                "owns": [{"kind": "PackageBaseline", "name": "fix", "file": "a.yaml", "line": 1},
+                    {"kind": "MaintenanceWindow", "name": "night", "file": "a.yaml", "line": 9}],
             },
         }))
         .unwrap()
     }
 
-    fn picture(machines: Vec<MachineView>, ready: &str) -> Picture {
+    fn baseline(revision: &str, observed: i64, converged: u32) -> PackageBaseline {
+        serde_json::from_value(json!({
+            "apiVersion": "muster.dev/v1alpha1", "kind": "PackageBaseline",
+            "metadata": {"name": "fix", "generation": 3, "annotations": {ANNOTATION_REVISION: revision}},
+            "spec": {"machineSelector": {}},
+            "status": {"observedGeneration": observed, "selected": 2, "converged": converged, "notConverged": 0,
+                "unknown": 0, "absent": 0, "active": 0, "blocked": 0, "unavailable": 0, "maxUnavailable": 1},
+        }))
+        .unwrap()
+    }
+
+    fn picture(machines: Vec<MachineView>, ready: &str, fix: Option<PackageBaseline>) -> Picture {
         let mut world = World::default();
         world.source(Event::Apply(source(ready)));
+        if let Some(fix) = fix {
+            world.baseline(Event::Apply(fix), |baseline| baseline.status.as_ref());
+        }
         for view in machines {
             world.machine(Event::InitApply(view));
         }
         world.picture(Timestamp::UNIX_EPOCH)
     }
 
+    fn settled() -> Option<PackageBaseline> {
+        Some(baseline("folder@sha256:1", 3, 2))
+    }
+
     #[test]
-    fn converged_means_every_admitted_machine_on_the_revision_in_force() {
-        let good = |name| machine(name, true, "folder@sha256:1", "True");
+    fn converged_means_every_admitted_machine() {
+        let good = |name| machine(name, true, "True");
         assert!(
-            picture(vec![good("a"), good("b"), machine("c", false, "", "Unknown")], "True").is_converged(2)
+            picture(vec![good("a"), good("b"), machine("c", false, "Unknown")], "True", settled())
+                .is_converged(2)
         );
-        assert!(!picture(vec![], "True").is_converged(0), "no machine has not converged");
-        assert!(!picture(vec![good("a")], "True").is_converged(2), "one is still missing");
-        assert!(
-            !picture(vec![good("a"), machine("b", true, "folder@sha256:0", "True")], "True").is_converged(0)
-        );
-        assert!(
-            !picture(vec![good("a"), machine("b", true, "folder@sha256:1", "False")], "True").is_converged(0)
-        );
-        let broken = picture(vec![good("a")], "False");
+        assert!(!picture(vec![], "True", settled()).is_converged(0), "no machine has not converged");
+        assert!(!picture(vec![good("a")], "True", settled()).is_converged(2), "one is still missing");
+        assert!(!picture(vec![good("a"), machine("b", true, "False")], "True", settled()).is_converged(0));
+        let broken = picture(vec![good("a")], "False", settled());
         assert!(!broken.is_converged(0));
         assert_eq!(
             broken.obstacles(2),
@@ -315,12 +394,24 @@ mod tests {
     }
 
     #[test]
+    fn a_revision_counts_once_each_of_its_baselines_was_decided_on_though_no_machine_is_written_anew() {
+        let with = |fix| picture(vec![machine("a", true, "True")], "True", fix);
+        assert!(with(settled()).is_converged(1));
+        let unseen = with(None);
+        assert!(!unseen.is_converged(1), "the watch has not shown it yet");
+        assert_eq!(unseen.obstacles(1), ["1 baselines are not decided on at the newest revision yet"]);
+        assert!(!with(Some(baseline("folder@sha256:0", 3, 2))).is_converged(1), "seen at the last revision");
+        assert!(!with(Some(baseline("folder@sha256:1", 2, 2))).is_converged(1), "not decided on since");
+        assert!(!with(Some(baseline("folder@sha256:1", 3, 1))).is_converged(1), "one is on its way");
+    }
+
+    #[test]
     fn only_changes_after_the_first_list_are_news() {
         let mut world = World::default();
-        world.machine(Event::Apply(machine("a", true, "", "True")));
+        world.machine(Event::Apply(machine("a", true, "True")));
         world.machine(Event::InitDone);
-        world.machine(Event::Apply(machine("a", true, "", "True")));
-        world.machine(Event::Apply(machine("b", true, "", "True")));
+        world.machine(Event::Apply(machine("a", true, "True")));
+        world.machine(Event::Apply(machine("b", true, "True")));
         assert_eq!(world.changes, ["b Converged(AsWanted)"]);
     }
 }
