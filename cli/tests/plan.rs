@@ -2,6 +2,8 @@
 //!
 //! `testdata/fleet.jsonl` is a real export: six fake machines, two baselines, a window that is open on leap days only.
 
+#![allow(clippy::unwrap_used, reason = "a test's helpers fail as its tests do")]
+
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
@@ -675,10 +677,11 @@ fn an_export_holds_specs_tokens_and_the_root_and_no_status() {
     let export = loop {
         let export = json_of(&place.run(&["export", "--kubeconfig", config]));
         let items = export["items"].as_array().unwrap();
-        if items.iter().filter(|item| item["kind"] == "FleetMachine").count() == 2 {
+        let count = |kind: &str| items.iter().filter(|item| item["kind"] == kind).count();
+        if count("FleetMachine") == 2 && count("PackageBaseline") == 1 {
             break export;
         }
-        assert!(Instant::now() < deadline, "the machines have not enrolled: {export}");
+        assert!(Instant::now() < deadline, "not enrolled, or not applied: {export}");
     };
     let items = export["items"].as_array().unwrap();
     let mut kinds: Vec<&str> = items.iter().map(|item| item["kind"].as_str().unwrap()).collect();

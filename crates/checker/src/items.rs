@@ -268,12 +268,12 @@ fn has(world: &World, name: &MachineName, machine: &MachineState, item: &Item) -
         (Some(package), to) => package.installed == *to && !package.broken,
         (None, to) => to.is_none(),
     };
-    let brought = world
+    let mut brought = world
         .history(name)
         .filter(|activity| activity.phase == Phase::Succeeded && activity.carries(item))
         .filter_map(|activity| activity.finished);
     let reported = machine.versions_since.get(&item.package).copied().unwrap_or(Instant::MIN);
-    is.then(|| brought.last().map_or(reported, |brought| brought.min(reported)))
+    is.then(|| brought.next_back().map_or(reported, |brought| brought.min(reported)))
 }
 
 /// Whether the item is surely the machine's target by this baseline: nobody else has a say about the package there.

@@ -1,5 +1,7 @@
 //! A state file is what was exported, whatever the order of its lines, and says file and line of what is wrong.
 
+#![allow(clippy::unwrap_used, reason = "a test's helpers fail as its tests do")]
+
 use expect_test::expect;
 use muster_model::{MachineName, Presence, Snapshot};
 use muster_state::{Kind, Spool, StateFile};

@@ -63,6 +63,10 @@ pub(crate) struct MachineObject {
 
 /// An object as it is stored.
 #[derive(Clone, Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "most objects of a store are machines; boxing them would cost more than it saves"
+)]
 pub(crate) enum Value {
     Machine(MachineObject),
     PackageBaseline(PackageBaseline),

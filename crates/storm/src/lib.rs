@@ -8,6 +8,11 @@
 //!
 //! Deliberately not here: real clocks, threads, files, Kubernetes.
 
+#![allow(
+    clippy::explicit_auto_deref,
+    reason = "its suggestion does not compile where the element is itself a reference"
+)]
+
 mod api;
 mod archive;
 mod controller;

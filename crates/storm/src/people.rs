@@ -198,7 +198,7 @@ impl Storm {
         let zone = self.options.zone;
         let People { dice, desired, latest, frozen, .. } = &mut self.people;
         let loosens = match dice.below(14) {
-            0 | 1 | 2 => {
+            0..=2 => {
                 let package = *dice.pick(&PUBLISHED[..6]);
                 let least = version_of(&archive::package(package), latest[&archive::package(package)]);
                 ask(desired, package, &format!(">= {least}"));

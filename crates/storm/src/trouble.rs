@@ -58,7 +58,7 @@ impl Storm {
         if self.calm {
             return;
         }
-        let mean = i64::try_from(self.options.trouble_every.as_secs()).unwrap_or(600);
+        let mean = self.options.trouble_every.as_secs();
         let wait = self.dice.seconds(1, 2 * mean);
         self.plan_after(wait, Happening::Trouble);
         let possible: Vec<Fault> =

@@ -80,8 +80,9 @@ fn one(options: Options) -> Ran {
 /// Runs many, on all processors, and gives back those of each seed in order.
 fn many(all: Vec<Options>, mut each: impl FnMut(Ran) + Send) {
     let next = AtomicU64::new(0);
-    let done: Mutex<(usize, Vec<Option<Ran>>, &mut (dyn FnMut(Ran) + Send))> =
-        Mutex::new((0, all.iter().map(|_| None).collect(), &mut each));
+    // How many were given back, and those that wait for an earlier seed.
+    let kept: Vec<Option<Ran>> = all.iter().map(|_| None).collect();
+    let done = Mutex::new((0, kept, &mut each));
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
