@@ -94,11 +94,14 @@ fn note_gateways(state: &mut State, now: Instant) {
         state.gateways.values().filter(|lease| lease.valid_until > now).map(|lease| lease.acquired).min();
     state.gateway_up_since = match (state.gateway_up_since, up) {
         (Some(since), Some(_)) => Some(since),
-        (None, Some(acquired)) if !state.looked => Some(acquired),
-        (None, Some(acquired)) => Some(acquired.max(now)),
+        (None, Some(acquired)) => match state.looked {
+            None => Some(acquired),
+            // Not before we last saw that none was; but while our clock was off we did not look (rule A3).
+            Some(before) => Some(acquired.max(before).min(now)),
+        },
         (_, None) => None,
     };
-    state.looked = true;
+    state.looked = Some(now);
 }
 
 /// When a machine was heard.

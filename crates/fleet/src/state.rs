@@ -33,8 +33,8 @@ pub struct State {
     pub(crate) shards: BTreeMap<(SmolStr, SmolStr), PresenceShard>,
     /// Since when at least one gateway is up; `None`: none is.
     pub(crate) gateway_up_since: Option<Instant>,
-    /// Whether it was looked at yet: only a gateway that was up by then may have been up before.
-    pub(crate) looked: bool,
+    /// When it was last looked at: a gateway that is up now, and was not then, came up since.
+    pub(crate) looked: Option<Instant>,
     /// Sources: what is in force, and whether another revision is being applied.
     pub(crate) sources: BTreeMap<SmolStr, SourceState>,
     /// The revision that the FleetPolicy was applied from.

@@ -162,3 +162,27 @@ fn what_we_wrote_comes_back_to_us_and_asks_for_no_pass() {
     world.show(&activity, |activity| activity.phase = Phase::Delivered);
     assert!(world.state.wants_pass(world.now));
 }
+
+// rule: A3, B2
+#[test]
+fn a_gateway_that_came_up_while_the_clock_was_off_has_been_up_since_then() {
+    let mut world = one_of_two_is_silent();
+    drop(world.pass());
+    world.wait(SignedDuration::from_mins(1));
+    drop(world.pass());
+    world.observe(Change::ClockOff(true));
+    world.wait(SignedDuration::from_mins(20));
+    let (acquired, now) = (world.now - SignedDuration::from_mins(10), world.now);
+    let lease = GatewayLease { acquired, renewed: now, valid_until: now + SignedDuration::from_secs(30) };
+    world.observe(Change::Gateway("g".into(), Some(lease)));
+    let silent = [(name(1), now - SignedDuration::from_mins(31))].into();
+    let shard = PresenceShard { present: [name(0)].into(), silent, since: Some(acquired) };
+    world.observe(Change::Presence("g".into(), "g-0".into(), Some(shard)));
+    drop(world.pass());
+    world.observe(Change::ClockOff(false));
+    world.propose();
+    assert!(
+        short(&world.pass()).is_empty(),
+        "for ten minutes it could have been heard, and m1 has the only place"
+    );
+}
