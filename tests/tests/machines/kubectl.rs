@@ -38,7 +38,7 @@ fn the_fleet_reads_well_in_kubectl() {
         ("pb", "NAME SELECTED CONVERGED ACTIVE BLOCKED UNKNOWN READY AGE"),
         ("kb", "NAME PACKAGE SELECTED CONVERGED BLOCKED UNKNOWN READY AGE"),
         ("mw", "NAME ACTION OPEN NEXT OPEN NEXT CLOSE MACHINES READY AGE"),
-        ("br", "NAME ITEMS DONE BARRED READY REASON AGE"),
+        ("br", "NAME ITEMS DONE RELEASED BARRED WAVE READY REASON AGE"),
         ("gs", "NAME TYPE REVISION READY REASON ERRORS OWNS AGE"),
     ] {
         let table = kubectl.run(&["get", kind]);
