@@ -324,7 +324,7 @@ fn a_change_that_no_machine_has_simulated_says_so() {
         6 machines: 0 converged, 0 start now, 0 active, 6 waiting, 0 blocked, 0 unmanaged, 0 unknown
         6 machines affected by the plan
         6 machines not known exactly: needs simulation by their own apt, once the resources are in force
-        forecast: 6 never, unless somebody does something
+        forecast: 6 by nothing that is foreseen: each verdict says what it takes
         forecast: 6 start in night from 2026-11-25T14:50:22Z
     "#]]
     .assert_eq(&without_revisions(&said));

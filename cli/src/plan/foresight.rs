@@ -123,7 +123,7 @@ pub(crate) fn in_words(forecast: &ForecastReport) -> Vec<String> {
         lines.push(format!("forecast: {later} perhaps later"));
     }
     if never > 0 {
-        lines.push(format!("forecast: {never} never, unless somebody does something"));
+        lines.push(format!("forecast: {never} by nothing that is foreseen: each verdict says what it takes"));
     }
     for OpeningReport { window, from_time, until_time: _, machines } in forecast.openings.iter().take(SHOWN) {
         let window = window.as_ref().map_or(String::new(), |window| format!(" in {window}"));
