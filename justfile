@@ -38,6 +38,7 @@ api-crash:
 # What people see in kubectl, to the letter.
 api-kubectl:
     cargo test -p muster-apiserver --features kubectl --test kubectl
+
 # Storms: so many seeds on all processors. One seed again: target/debug/storm --seed S --events FILE.
 storm N='20':
     cargo build --bin storm
