@@ -271,9 +271,9 @@ impl WaitingOn {
             }
             Self::WindowClosed { window: None, .. } => "no window opens for the machine".to_owned(),
             Self::Frozen { window, .. } => format!("freeze {window} is on"),
-            Self::WindowTooShort { window, left_seconds, needed_seconds, .. } => {
+            Self::WindowTooShort { window, closes, needed_seconds, .. } => {
                 let by = window.as_ref().map_or(String::new(), |window| format!(" by {window}"));
-                format!("{left_seconds}s are left{by}, the change needs {needed_seconds}s")
+                format!("the time until {closes}{by} is too short, the change needs {needed_seconds}s")
             }
             Self::CutoffReached { window, .. } => format!("the cutoff of window {window} is reached"),
             Self::WindowUnreadable { window } => {

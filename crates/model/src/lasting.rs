@@ -1,4 +1,4 @@
-//! What of a verdict may be recorded: nothing that is relative to now, no count that lives elsewhere (design §4).
+//! What of a verdict may be recorded: no count that lives elsewhere (design §4).
 //!
 //! A budget's count changes with every machine that starts or ends; written into each waiting machine's status, one
 //! change would be a write for each of them. So the record names the blocker, whose own status has the numbers.
@@ -7,7 +7,7 @@ use crate::explain::zone_named;
 use crate::{MachinePlan, Reason, RequirementVerdict, Verdict, WaitingOn};
 
 impl Verdict {
-    /// The message to record: as [`message`](Self::message), without counts that change and times that run.
+    /// The message to record: as [`message`](Self::message), without counts that change.
     #[must_use]
     pub fn lasting_message(&self) -> String {
         match self {
@@ -16,15 +16,6 @@ impl Verdict {
             }
             Self::Waiting(WaitingOn::MaxUnavailable { baseline, .. }) => {
                 format!("{baseline} has no place left: its status says how many are unavailable")
-            }
-            Self::Waiting(WaitingOn::WindowTooShort { window, needed_seconds, .. }) => {
-                let needed = needed_seconds / 60;
-                match window {
-                    Some(window) => {
-                        format!("less than the {needed} min that it takes are left before {window}'s edge")
-                    }
-                    None => format!("less than the {needed} min that it takes are left"),
-                }
             }
             Self::Waiting(WaitingOn::Wave { baseline, wave, .. }) => {
                 format!("wave {wave} of {baseline} is first: its rollout says how many machines have it")
@@ -71,15 +62,6 @@ impl WaitingOn {
                 Self::MaxUnavailable { baseline, max_unavailable: _, unavailable: _ },
                 Self::MaxUnavailable { baseline: other, max_unavailable: _, unavailable: _ },
             ) => baseline == other,
-            (
-                Self::WindowTooShort { window, needed_seconds, until, left_seconds: _ },
-                Self::WindowTooShort {
-                    window: other,
-                    needed_seconds: other_needed,
-                    until: other_until,
-                    left_seconds: _,
-                },
-            ) => window == other && needed_seconds == other_needed && until == other_until,
             (
                 Self::Wave { baseline, wave, done: _, wanted: _ },
                 Self::Wave { baseline: other, wave: other_wave, done: _, wanted: _ },

@@ -64,8 +64,8 @@ pub enum WaitingOn {
     WindowTooShort {
         /// The window that is open, or the freeze that begins.
         window: Option<ObjectName>,
-        /// Seconds left.
-        left_seconds: i64,
+        /// Its edge: when the window closes, or the freeze begins.
+        closes: Instant,
         /// Seconds needed.
         needed_seconds: i64,
         /// When a start is next possible.

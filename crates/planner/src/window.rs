@@ -9,7 +9,7 @@ use muster_model::{Cover, Instant, ObjectName, Passes, Policy, WaitingOn, Window
 use smol_str::SmolStr;
 
 use crate::select::Resources;
-use crate::timer::Timer;
+use crate::timer::{Timer, after};
 
 /// An opening that steps may start in.
 #[derive(Clone, Debug)]
@@ -96,13 +96,13 @@ impl<'a> Windows<'a> {
             }
             Openness::Closed { reason, until } => {
                 self.timer.wake(until);
-                Err(closed(reason, until))
+                Err(closed(reason, now, until))
             }
         }
     }
 }
 
-fn closed(reason: ClosedReason, until: Option<Instant>) -> WaitingOn {
+fn closed(reason: ClosedReason, now: Instant, until: Option<Instant>) -> WaitingOn {
     match reason {
         ClosedReason::Unreadable { name } => WaitingOn::WindowUnreadable { window: named(name) },
         ClosedReason::Denied { name } => WaitingOn::Frozen { window: named(name), until },
@@ -110,7 +110,7 @@ fn closed(reason: ClosedReason, until: Option<Instant>) -> WaitingOn {
         ClosedReason::CutoffReached { name } => WaitingOn::CutoffReached { window: named(name), until },
         ClosedReason::NotEnoughTime { name, left, estimate } => WaitingOn::WindowTooShort {
             window: Some(named(name)),
-            left_seconds: left.as_secs(),
+            closes: after(now, left),
             needed_seconds: estimate.as_secs(),
             until,
         },

@@ -78,9 +78,9 @@ fn what_is_left_of_the_window_must_be_enough() {
          machine b role=b: openssl 3.0.14 -> 3.0.15
          machine c role=c: openssl 3.0.14 -> 3.0.15",
         expect![[r#"
-            ~ a: WindowTooShort W2: 300s are left by short, the change needs 600s
+            ~ a: WindowTooShort W2: the time until 2026-11-23T12:05:00Z by short is too short, the change needs 600s
             ~ b: CutoffReached W2: the cutoff of window cut is reached
-            ~ c: WindowTooShort W2: 300s are left by soon, the change needs 600s, until 2026-11-23T13:00:00Z
+            ~ c: WindowTooShort W2: the time until 2026-11-23T12:05:00Z by soon is too short, the change needs 600s, until 2026-11-23T13:00:00Z
         "#]],
     );
 }
@@ -111,7 +111,7 @@ fn a_reboot_that_no_longer_fits_behind_the_packages_comes_later() {
         expect![[r#"
             + a: starts a-1: install openssl 3.0.14 > 3.0.15 for fix
               + fix openssl:amd64 [3.0.14 → 3.0.15] Start a-1
-              ~ fix reboot [required → rebooted] WindowTooShort W2: 900s are left by noon, the change needs 1200s
+              ~ fix reboot [required → rebooted] WindowTooShort W2: the time until 2026-11-23T12:15:00Z by noon is too short, the change needs 1200s
             + b: starts b-1: reboot for fix
         "#]],
     );
