@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster_model::{BaselineRef, DebianVersion, Instant, MachineName, PackageKey, Phase, Share};
 
-use crate::event::{ApprovalAction, Baseline, Event, Rollout, Wave, What};
+use crate::event::{Approval, ApprovalAction, Baseline, Event, Rollout, Wave, What};
 use crate::target::{Target, target};
 use crate::unavailable::floor;
 use crate::world::{MachineState, Presence, World};
@@ -148,7 +148,7 @@ impl Items {
     }
 }
 
-fn asks_for(asked: &crate::event::Requirement, to: Option<&DebianVersion>) -> bool {
+pub(crate) fn asks_for(asked: &crate::event::Requirement, to: Option<&DebianVersion>) -> bool {
     match (asked.state, to) {
         (muster_model::PackageWish::Absent, to) => to.is_none(),
         (muster_model::PackageWish::Present, None) => false,
@@ -184,13 +184,33 @@ pub(crate) fn items(world: &World, spec: &crate::event::ActivitySpec) -> Vec<Ite
 }
 
 /// Whether an approval is about the item, and the wave where one is asked about.
-pub(crate) fn approves(approval: &crate::event::Approval, item: &Item, wave: Option<&str>) -> bool {
+pub(crate) fn approves(approval: &Approval, item: &Item, wave: Option<&str>) -> bool {
     let named = approval.item.as_ref().is_none_or(|pattern| {
         pattern.package.as_ref().is_none_or(|package| *package == item.package.name)
             && pattern.architecture.as_ref().is_none_or(|one| *one == item.package.architecture)
             && pattern.version.as_ref().is_none_or(|version| Some(version) == item.to.as_ref())
     });
     named && wave.is_none_or(|wave| approval.wave.as_ref().is_none_or(|named| named == wave))
+}
+
+/// The pause that is the last word about an item, by a person, and since when it is known.
+pub(crate) fn paused<'w>(world: &'w World, item: &Item, at: Instant) -> Option<(&'w Approval, Instant)> {
+    let about_it = world.approvals.values().filter(|(approval, since)| {
+        approval.action != ApprovalAction::Approve
+            && approval.baseline == item.baseline
+            && approves(approval, item, None)
+            && world.was_known(*since, at)
+    });
+    let last = about_it.max_by_key(|(approval, since)| (*since, approval.created))?;
+    (last.0.action == ApprovalAction::Pause).then_some((&last.0, last.1))
+}
+
+/// Whether a baseline's rollout has the item on record as released, as somebody may see it at `at` (rule O4).
+pub(crate) fn is_released(world: &World, item: &Item, at: Instant) -> bool {
+    let Some(kept) = world.released.get(&item.baseline) else { return false };
+    let versions = kept.possible(at, world.lag);
+    let mut items = versions.into_iter().flatten().flat_map(|released| &released.items);
+    items.any(|one| one.package == item.package && one.to == item.to)
 }
 
 /// When a person last let the item go on: failures before that count no more (rule O3).

@@ -15,7 +15,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster_checker::event::{self, Event, What};
 use muster_fleet::{Change, Decision, Effect, Input, Key, Written};
-use muster_model::{Activity, ActivityName, ActivitySpec, Instant, MachineName, ObjectName};
+use muster_model::{
+    Activity, ActivityName, ActivitySpec, BaselineRef, Instant, MachineName, ObjectName, Rollout,
+};
 use smol_str::SmolStr;
 
 use machines::Machines;
@@ -32,6 +34,8 @@ pub struct Recorder {
     asked: BTreeSet<ActivityName>,
     unreadable: BTreeSet<SmolStr>,
     approvals: BTreeMap<ObjectName, event::Approval>,
+    /// What was said last of what each baseline's rollout released.
+    released: BTreeMap<BaselineRef, Vec<event::ReleasedItem>>,
     clock_off: bool,
     /// The picture is complete: what shows up from here on was created meanwhile.
     begun: bool,
@@ -50,6 +54,7 @@ impl Recorder {
             asked: BTreeSet::new(),
             unreadable: BTreeSet::new(),
             approvals: BTreeMap::new(),
+            released: BTreeMap::new(),
             clock_off: false,
             begun: false,
             events: Vec::new(),
@@ -86,6 +91,8 @@ impl Recorder {
             match effect {
                 Effect::CreateActivity { spec, epoch } => self.created(now, spec, *epoch),
                 Effect::RecordMachine { name, decision } => self.decided(now, name, decision),
+                Effect::RecordRollout { baseline, rollout } => self.released(now, baseline, rollout),
+                Effect::DeleteRollout { baseline } => self.released(now, baseline, &Rollout::default()),
                 Effect::AdoptActivity { .. }
                 | Effect::EndActivity { .. }
                 | Effect::AskCancel { .. }
@@ -93,9 +100,7 @@ impl Recorder {
                 | Effect::RecordBaseline { .. }
                 | Effect::RecordWindow { .. }
                 | Effect::RecordBudget { .. }
-                | Effect::RecordRollout { .. }
                 | Effect::RecordEstimates { .. }
-                | Effect::DeleteRollout { .. }
                 | Effect::Mark { .. }
                 | Effect::Collect { .. }
                 | Effect::Tell(_) => {}
@@ -168,6 +173,14 @@ impl Recorder {
             requirements: requirements.collect(),
         };
         self.put(now, What::Decided(decided));
+    }
+
+    fn released(&mut self, now: Instant, baseline: &BaselineRef, rollout: &Rollout) {
+        let items = resources::released(rollout);
+        if self.released.insert(baseline.clone(), items.clone()).as_ref() != Some(&items) {
+            let found = !self.begun;
+            self.put(now, What::Released(event::Released { baseline: baseline.clone(), items, found }));
+        }
     }
 
     fn observe(&mut self, now: Instant, change: &Change) {
@@ -257,9 +270,14 @@ impl Recorder {
                     self.put(now, What::ClockOff { controller: self.controller.clone(), off: *off });
                 }
             }
+            // Once the picture is complete the record is our own word, said when it was decided.
+            Change::Rollout(baseline, rollout) => {
+                if !self.begun {
+                    self.released(now, baseline, rollout);
+                }
+            }
             Change::Proposal(..)
             | Change::ProposalGone(_)
-            | Change::Rollout(..)
             | Change::RolloutGone(_)
             | Change::Epoch(_)
             | Change::Unrecorded(_) => {}

@@ -3,9 +3,10 @@
 use muster_checker::event::{self, Expression, Operator, Selector};
 use muster_fleet::SourceState;
 use muster_model::{
-    Approval, ApprovalAction, BaselineCommon, Budget, BudgetLimit, Health, Instant, Items, KernelBaseline,
-    LabelSelector, LabelTest, OverrideWhat, PackageBaseline, PackageRequirement, Picks, Policy, RebootPolicy,
-    RolloutApproval, RolloutSpec, Target, UpgradePolicy, Wave, When, Window, WindowOverride,
+    Approval, ApprovalAction, BaselineCommon, Budget, BudgetLimit, Health, Instant, Item, ItemProgress,
+    Items, KernelBaseline, LabelSelector, LabelTest, OverrideWhat, PackageBaseline, PackageRequirement,
+    Picks, Policy, RebootPolicy, Rollout, RolloutApproval, RolloutSpec, Target, UpgradePolicy, Wave, When,
+    Window, WindowOverride,
 };
 use smol_str::{SmolStr, ToSmolStr};
 
@@ -31,6 +32,19 @@ fn selector(selector: &LabelSelector) -> Selector {
 
 fn revision(provenance: Option<&muster_model::Provenance>) -> Option<SmolStr> {
     provenance.map(|provenance| provenance.revision.clone())
+}
+
+/// The items that are on record as released, and not barred.
+pub(crate) fn released(rollout: &Rollout) -> Vec<event::ReleasedItem> {
+    let released = rollout.items.iter().filter(|(_, progress)| progress.barred.is_none());
+    let item = |(item, progress): (&Item, &ItemProgress)| {
+        let to = match &item.target {
+            Target::Version(version) => Some(version.clone()),
+            Target::Absent => None,
+        };
+        Some(event::ReleasedItem { package: item.package.clone(), to, since: progress.released? })
+    };
+    released.filter_map(item).collect()
 }
 
 pub(crate) fn package_baseline(baseline: &PackageBaseline) -> event::Baseline {

@@ -240,3 +240,40 @@ fn reported() -> Machine {
         first_converged: None,
     }
 }
+
+// rule: O4
+#[test]
+fn what_is_released_is_told_when_it_changes() {
+    let mut recorder = Recorder::new("x");
+    let fix = BaselineRef { kind: BaselineKind::PackageBaseline, name: ObjectName::parse("fix").unwrap() };
+    let item = |version: &str| Item {
+        package: PackageKey {
+            name: PackageName::parse("openssl").unwrap(),
+            architecture: Architecture::parse("amd64").unwrap(),
+        },
+        target: Target::Version(DebianVersion::parse(version).unwrap()),
+    };
+    let released = ItemProgress { released: Some(at(-60)), ..ItemProgress::default() };
+    let on_its_way = ItemProgress::default();
+    let barred = ItemProgress { barred: Some(at(-60)), ..released.clone() };
+    let mut rollout = Rollout {
+        items: BTreeMap::from([(item("1"), barred), (item("2"), released.clone()), (item("3"), on_its_way)]),
+    };
+    // On record before: how it came to be is not ours to tell.
+    expect![[r#"
+        {"time":"22:00:00.000000Z","event":{"Released":{"baseline":{"kind":"PackageBaseline","name":"fix"},"items":[{"package":{"name":"openssl","architecture":"amd64"},"to":"2","since":"21:59:00.000000Z"}],"found":true}}}
+    "#]]
+    .assert_eq(&observed(&mut recorder, 0, Change::Rollout(fix.clone(), rollout.clone())));
+    recorder.input(at(1), &Input::Pass(at(1)));
+    let record = |recorder: &mut Recorder, rollout: &Rollout| {
+        let effect = Effect::RecordRollout { baseline: fix.clone(), rollout: rollout.clone() };
+        shown(recorder.effects(at(1), &[effect]))
+    };
+    assert_eq!(record(&mut recorder, &rollout), "", "nothing new");
+    rollout.items.insert(item("3"), released);
+    let told = record(&mut recorder, &rollout);
+    assert!(told.contains(r#""to":"3""#) && !told.contains("found"), "{told}");
+    assert_eq!(observed(&mut recorder, 2, Change::Rollout(fix.clone(), rollout)), "", "our own word");
+    let gone = shown(recorder.effects(at(3), &[Effect::DeleteRollout { baseline: fix }]));
+    assert!(gone.contains(r#""items":[]"#), "{gone}");
+}

@@ -400,6 +400,14 @@ impl Storm {
         let effects = self.bend_effects(effects);
         for effect in effects {
             self.counts.note_effect(&effect);
+            let epoch = self.controllers[c].lead.as_ref().map_or(0, |lead| lead.epoch);
+            match &effect {
+                Effect::RecordRollout { baseline, rollout } => self.log_released(epoch, baseline, rollout),
+                Effect::DeleteRollout { baseline } => {
+                    self.log_released(epoch, baseline, &muster_model::Rollout::default());
+                }
+                _ => {}
+            }
             let Some(lead) = &mut self.controllers[c].lead else { return };
             let Some(key) = effect.key() else { continue };
             let queue = lead.waiting.entry(key.clone()).or_default();

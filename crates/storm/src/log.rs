@@ -5,12 +5,14 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 use muster_checker::event::{
     ActivitySpec, Baseline, Budget, Decided, DecidedRequirement, Expression, Machine, Operator, Policy,
-    Report, ReportedOffer, ReportedPackage, Requirement, Rollout, Selector, Source, Step, Wave, What, Window,
+    Released, ReleasedItem, Report, ReportedOffer, ReportedPackage, Requirement, Rollout, Selector, Source,
+    Step, Wave, What, Window,
 };
 use muster_fleet::Decision;
 use muster_model::{
-    Approval, BaselineKind, BaselineRef, BudgetLimit, Digest, GoDuration, LabelSelector, LabelTest,
-    MachineName, Picks, Provenance, Relation, Reported, UpgradePolicy, Verdict, VersionRequirement, When,
+    Approval, BaselineKind, BaselineRef, BudgetLimit, Digest, GoDuration, Item, ItemProgress, LabelSelector,
+    LabelTest, MachineName, Picks, Provenance, Relation, Reported, Target, UpgradePolicy, Verdict,
+    VersionRequirement, When,
 };
 use smol_str::SmolStr;
 
@@ -334,6 +336,22 @@ impl Storm {
         })));
     }
 
+    /// What a leader found to be released, when that changed (rule O4). A replaced one finds nothing any more.
+    pub(crate) fn log_released(
+        &mut self,
+        epoch: u64,
+        baseline: &BaselineRef,
+        rollout: &muster_model::Rollout,
+    ) {
+        if epoch != self.api.lease.epoch {
+            return;
+        }
+        let items = released(rollout);
+        if self.released.insert(baseline.clone(), items.clone()).as_ref() != Some(&items) {
+            self.log(What::Released(Released { baseline: baseline.clone(), items, found: false }));
+        }
+    }
+
     /// Whether a decision is the one that was logged last.
     pub(crate) fn is_logged(&self, name: &MachineName, decision: &Decision) -> bool {
         let (_, digest) = decided(name, decision);
@@ -351,6 +369,18 @@ impl Storm {
             self.log(What::Decided(decided));
         }
     }
+}
+
+fn released(rollout: &muster_model::Rollout) -> Vec<ReleasedItem> {
+    let released = rollout.items.iter().filter(|(_, progress)| progress.barred.is_none());
+    let item = |(item, progress): (&Item, &ItemProgress)| {
+        let to = match &item.target {
+            Target::Version(version) => Some(version.clone()),
+            Target::Absent => None,
+        };
+        Some(ReleasedItem { package: item.package.clone(), to, since: progress.released? })
+    };
+    released.filter_map(item).collect()
 }
 
 fn decided(name: &MachineName, decision: &Decision) -> (Decided, Digest) {

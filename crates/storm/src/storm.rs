@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
-use muster_checker::event::{Event, What};
+use muster_checker::event::{Event, ReleasedItem, What};
 use muster_fleet::{Change, Key, Written};
-use muster_model::{Digest, Instant, MachineName, ProposalKey, StepAction, Uid};
+use muster_model::{BaselineRef, Digest, Instant, MachineName, ProposalKey, StepAction, Uid};
 use smol_str::SmolStr;
 
 use crate::api::{Api, Kind, Shown, Value};
@@ -129,6 +129,8 @@ pub(crate) struct Storm {
     pub(crate) stale_deliveries: u64,
     /// The decisions that were logged last, and their verdicts in words.
     pub(crate) decided: BTreeMap<MachineName, (Digest, String)>,
+    /// What was logged last of what each baseline's rollout released.
+    pub(crate) released: BTreeMap<BaselineRef, Vec<ReleasedItem>>,
     /// When an object that is ours was written last.
     pub(crate) last_write: Instant,
     pub(crate) happened: u64,
@@ -158,6 +160,7 @@ impl Storm {
             passes: 0,
             stale_deliveries: 0,
             decided: BTreeMap::new(),
+            released: BTreeMap::new(),
             last_write: options.begins,
             happened: 0,
             dice,

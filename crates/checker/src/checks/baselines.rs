@@ -2,6 +2,7 @@
 
 use muster_model::{Architecture, BaselineKind, Change, Mode, PackageWish, StepAction, VersionRequirement};
 
+use crate::checks::released::enforces;
 use crate::event::{Baseline, Requirement, Step};
 use crate::start::Start;
 use crate::violation::{About, Findings};
@@ -84,7 +85,8 @@ pub(crate) fn is_met_by(requirement: &Requirement, change: &Change) -> bool {
     }
 }
 
-/// Of the baselines that surely select the machine and name the package, each of the highest priority is content.
+/// Of the baselines that surely select the machine and name the package, each of the highest priority is content:
+/// it is what that one asks for, or the last released target meanwhile (rule O4).
 fn wanted(
     world: &World,
     start: &Start<'_>,
@@ -108,7 +110,7 @@ fn wanted(
         steady.iter().filter_map(|one| Some((*one, asks(one, change, native)?))).collect();
     let Some(highest) = asked.iter().map(|(one, _)| one.priority).max() else { return };
     for (one, requirement) in asked.iter().filter(|(one, _)| one.priority == highest) {
-        if !is_met_by(requirement, change) {
+        if !is_met_by(requirement, change) && !enforces(world, one, requirement, change, start.at) {
             let to = change.to.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
             let message = format!(
                 "{} goes to {to}, and what is asked, by priority {highest}, is {:?} {:?}",

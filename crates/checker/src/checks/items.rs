@@ -4,7 +4,8 @@ use muster_model::MachineName;
 
 use crate::event::{ApprovalAction, Baseline, Rollout};
 use crate::items::{
-    Item, Items, Spread, approves, has_evidence, is_anywhere, items, size, unpassed, wave_of,
+    self, Item, Items, Spread, approves, has_evidence, is_anywhere, is_released, items, size, unpassed,
+    wave_of,
 };
 use crate::start::Start;
 use crate::violation::{About, Findings};
@@ -22,6 +23,10 @@ pub(crate) fn check(world: &World, start: &Start<'_>, known: &Items, findings: &
         let spread = known.known.get(&item).unwrap_or(&nothing);
         barred(world, start, &item, spread, findings);
         paused(world, start, &item, findings);
+        // What has passed them all goes on anywhere, though another target is asked for by now (rule O4).
+        if is_released(world, &item, start.at) {
+            continue;
+        }
         waves(world, start, machine, baseline, rollout, &item, spread, findings);
         zones(world, start, machine, rollout, &item, findings);
     }
@@ -39,15 +44,7 @@ fn barred(world: &World, start: &Start<'_>, item: &Item, spread: &Spread, findin
 
 /// The last word about the item, by a person.
 fn paused(world: &World, start: &Start<'_>, item: &Item, findings: &mut Findings<'_>) {
-    let about_it = world.approvals.values().filter(|(approval, since)| {
-        approval.baseline == item.baseline
-            && approves(approval, item, None)
-            && world.was_known(*since, start.at)
-    });
-    let last = about_it
-        .filter(|(approval, _)| approval.action != ApprovalAction::Approve)
-        .max_by_key(|(approval, since)| (*since, approval.created));
-    if let Some((approval, since)) = last.filter(|(approval, _)| approval.action == ApprovalAction::Pause) {
+    if let Some((approval, since)) = items::paused(world, item, start.at) {
         let message = format!("{} is paused since {since}", item.name());
         let objects = [format!("RolloutApproval/{}", approval.name)];
         findings.broken("O7", "StartedPaused", About::Activity(&start.spec.name), objects, message);

@@ -11,6 +11,7 @@ mod items;
 mod machines;
 mod numbering;
 mod phases;
+mod released;
 mod reports;
 mod retries;
 mod transactions;
@@ -42,6 +43,7 @@ pub(crate) fn judge(world: &World, event: &Event, memory: &mut Memory, findings:
     deadlines::check(world, event, findings);
     history::check(world, event, findings);
     reports::check(world, what, findings);
+    released::check(world, event, &memory.items, findings);
     twice::check(world, what, findings);
     boots::check(event, &mut memory.boots, world, findings);
     windows::check_steps(world, event, &mut memory.calendar, findings);

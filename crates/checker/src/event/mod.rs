@@ -9,6 +9,7 @@ mod log;
 mod machines;
 mod people;
 mod resources;
+mod rollouts;
 mod text;
 
 use muster_model::{ActivityName, BaselineRef, Instant, MachineName, ObjectName};
@@ -20,6 +21,7 @@ pub use log::*;
 pub use machines::*;
 pub use people::*;
 pub use resources::*;
+pub use rollouts::*;
 use text::{activity_name, instant, optional_instant};
 
 /// One thing that happened.
@@ -100,6 +102,9 @@ pub enum What {
         /// Which.
         name: ObjectName,
     },
+
+    /// Which items of a baseline are released changed, by a controller's decision (rule O4).
+    Released(Released),
 
     /// A FleetMachine was created or changed: what people and enrolment say of it.
     Machine(Machine),

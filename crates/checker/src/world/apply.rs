@@ -18,6 +18,7 @@ impl World {
             What::Anew {} => self.anew(),
             What::Baseline(_)
             | What::BaselineGone { .. }
+            | What::Released(_)
             | What::Window(_)
             | What::WindowGone { .. }
             | What::Budget(_)
@@ -85,6 +86,10 @@ impl World {
             }
             What::BaselineGone { baseline } => {
                 self.baselines.entry(BaselineRef::clone(baseline)).or_default().set(now, None, lag);
+            }
+            What::Released(released) => {
+                let kept = self.released.entry(released.baseline.clone()).or_default();
+                kept.set(now, Some(released.clone()), lag);
             }
             What::Window(window) => {
                 self.windows.entry(window.name.clone()).or_default().set(

@@ -15,7 +15,7 @@ pub(crate) use activity::ActivityState;
 pub(crate) use kept::Kept;
 pub(crate) use machine::{MachineState, Presence};
 
-use crate::event::{Approval, Baseline, Budget, Override, Policy, Source, Window};
+use crate::event::{Approval, Baseline, Budget, Override, Policy, Released, Source, Window};
 
 /// Everything that the log told so far.
 #[derive(Debug, Default)]
@@ -29,6 +29,8 @@ pub(crate) struct World {
     /// Controllers whose clock is off, and since when.
     pub(crate) clocks_off: BTreeMap<SmolStr, Instant>,
     pub(crate) baselines: BTreeMap<BaselineRef, Kept<Baseline>>,
+    /// What each baseline's rollout has on record as released.
+    pub(crate) released: BTreeMap<BaselineRef, Kept<Released>>,
     pub(crate) windows: BTreeMap<ObjectName, Kept<Window>>,
     pub(crate) budgets: BTreeMap<ObjectName, Kept<Budget>>,
     pub(crate) policy: Kept<Policy>,

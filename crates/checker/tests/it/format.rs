@@ -51,12 +51,13 @@ fn name(what: &What) -> &'static str {
         What::Decided(_) => "Decided",
         What::Fault { .. } => "Fault",
         What::Calm {} => "Calm",
+        What::Released(_) => "Released",
         What::Remark { .. } => "Remark",
     }
 }
 
 /// How many arms `name` has.
-const KINDS: usize = 45;
+const KINDS: usize = 46;
 
 #[test]
 fn every_event_is_written_as_it_was_read_and_stands_in_the_documentation() {

@@ -213,3 +213,70 @@ fn a_pause_holds_until_somebody_resumes() {
         &paused("00:40 approval go {\"action\": \"Resume\"}\n"),
     );
 }
+
+/// Version 2 has come everywhere but to `d`; Git asks for 3 by now.
+fn superseded(record: &str, rest: &str) -> String {
+    let wants_3 = r#"{"packages": [{"name": "openssl", "version": ">= 3"}], "rollout": {"waves": [{"name": "canary", "selector": {"matchLabels": {"ring": "canary"}}}], "maxUnavailable": 4, "maxFailures": 0}}"#;
+    story("", "", &format!("{CANARIES} {record} 02:00 baseline fix {wants_3}\n {rest}"))
+}
+
+// rule: O4
+#[test]
+fn the_last_released_target_stays_enforced_and_nothing_else_does() {
+    check(
+        &superseded("", "03:00 create d-1"),
+        &expect![[r#"
+            ! 2026-11-27T03:00:00Z S1 NotAsked d-1: openssl:amd64 goes to 2, and what is asked, by priority 0, is Present ">= 3" [PackageBaseline/fix]
+        "#]],
+        &superseded("01:03 released fix openssl=2\n", "03:00 create d-1"),
+    );
+    // Not one that was released before the last.
+    let before_last = r#"03:00 released fix openssl=2
+        03:01 baseline fix {"packages": [{"name": "openssl", "version": ">= 1.5"}], "rollout": {"waves": [], "maxUnavailable": 4, "maxFailures": 0}}
+        03:02 released fix openssl=1.5"#;
+    let last = format!(
+        "{before_last}\n 03:03 baseline fix {{\"packages\": [{{\"name\": \"openssl\", \"version\": \">= 3\"}}]}}\n"
+    );
+    assert!(judged(&superseded("", &format!("{last} 04:00 create d-1"))).contains("NotAsked d-1"));
+    assert!(
+        !judged(&superseded("", &format!("{last} 04:00 create d-1 openssl=1..1.5"))).contains("NotAsked")
+    );
+    // Nor one that is not on record any more: it is barred, say.
+    let barred = superseded("01:03 released fix openssl=2\n", "02:30 released fix\n 03:00 create d-1");
+    assert!(judged(&barred).contains("NotAsked d-1"), "{}", judged(&barred));
+}
+
+// rule: O4, O6
+#[test]
+fn what_is_released_goes_on_in_all_waves_and_zones() {
+    let newer = |record: &str| {
+        superseded(
+            record,
+            "03:00 machine e ring=canary zone=x\n 03:00 machine f ring=canary zone=y\n 03:01 create e-1\n 03:01 create d-1",
+        )
+        .replace("\"maxFailures\": 0", "\"maxFailures\": 0, \"zoneKey\": \"zone\"")
+    };
+    assert_eq!(judged(&newer("01:03 released fix openssl=2\n")), "= nothing\n");
+    let unreleased = judged(&newer(""));
+    assert!(unreleased.contains("StartedBeforeItsWave d-1"), "{unreleased}");
+}
+
+// rule: O2, O4
+#[test]
+fn what_is_on_record_as_released_has_been_asked_for_and_has_passed_its_waves() {
+    check(
+        &story("", "", "01:00 released fix openssl=1.5"),
+        &expect![[r#"
+            ! 2026-11-27T01:00:00Z O4 ReleasedUnasked: openssl:amd64 1.5 is said to be released, and is not what is asked for [PackageBaseline/fix]
+        "#]],
+        &story("", "", "01:00 released fix openssl=1.5 found"),
+    );
+    check(
+        &story("", "", "01:00 create a-1\n 01:00 create b-1\n 01:01 released fix openssl=2"),
+        &expect![[r#"
+            ! 2026-11-27T01:01:00Z O2 ReleasedTooEarly: openssl:amd64 2 is said to be released, and has not passed wave canary: a-1 is under way [PackageBaseline/fix]
+        "#]],
+        &story("", "", &format!("{CANARIES} 01:03 released fix openssl=2")),
+    );
+    assert!(judged("01:00 released fix openssl=2").contains("there is no such baseline"));
+}

@@ -104,6 +104,7 @@ impl Teller {
                     "packages": [{"name": "openssl", "version": ">= 2"}],
                 }),
             ),
+            "released" => one("Released", released(at, name, &words[2..])),
             "window" => one(
                 "Window",
                 json!({
@@ -254,6 +255,21 @@ impl Teller {
 
 fn machine_of(activity: &str) -> &str {
     activity.rsplit_once('-').unwrap().0
+}
+
+/// `openssl=2`: on record as released since then.
+fn released(at: Timestamp, baseline: &str, words: &[&str]) -> Value {
+    let items: Vec<Value> = words
+        .iter()
+        .filter_map(|word| word.split_once('='))
+        .map(|(package, to)| {
+            let key = json!({"name": package, "architecture": "amd64"});
+            json!({"package": key, "to": to, "since": format!("{at:.6}")})
+        })
+        .collect();
+    json!({
+        "baseline": {"kind": "PackageBaseline", "name": baseline}, "items": items, "found": words.contains(&"found"),
+    })
 }
 
 fn epoch(words: &[&str]) -> u64 {
