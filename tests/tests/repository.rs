@@ -37,7 +37,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("muster-state", &["fleet", "crds", "model"]),
     ("muster-apiserver", &["schema"]),
     ("muster-sim", &["fleet", "journal", "recorder", "checker", "wire", "planner", "model"]),
-    ("muster-storm", &["fleet", "journal", "checker", "model"]),
+    ("muster-storm", &["fleet", "journal", "recorder", "checker", "model"]),
     (
         "muster-controller",
         &["fleet", "recorder", "checker", "planner", "source", "state", "schema", "crds", "model"],

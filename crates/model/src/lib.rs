@@ -4,6 +4,7 @@
 //! no clock, no randomness here; resources (`muster-crds`) and messages (`muster-wire`) turn themselves into these.
 
 mod activity;
+mod aftermath;
 mod baseline;
 mod explain;
 mod guard;

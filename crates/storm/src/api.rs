@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use muster_fleet::{Change, GatewayLease, Key, PresenceShard, SourceState};
 use muster_model::{
-    Activity, ActivityName, BaselineRef, Budget, Digest, Instant, Inventory, Machine, MachineName,
-    PackageBaseline, Policy, Proposal, ProposalKey, Rollout, WantedSet, Window,
+    Activity, ActivityName, BaselineRef, Budget, Digest, Instant, Inventory, KernelBaseline, Machine,
+    MachineName, PackageBaseline, Policy, Proposal, ProposalKey, Rollout, RolloutApproval, WantedSet, Window,
+    WindowOverride,
 };
 use smol_str::{SmolStr, ToSmolStr};
 
@@ -29,9 +30,15 @@ pub(crate) enum Kind {
     Source,
     Gateway,
     Presence,
+    Approval,
+    Override,
+    Unreadable,
 }
 
-/// All of them, in the order of their numbers.
+/// What people say of single items, and what cannot be read: a storm has none of it, a recorded world may.
+pub(crate) const RECORDED_KINDS: [Kind; 3] = [Kind::Approval, Kind::Override, Kind::Unreadable];
+
+/// All others, in the order of their numbers.
 pub(crate) const KINDS: [Kind; 13] = [
     Kind::Machine,
     Kind::PackageBaseline,
@@ -79,7 +86,16 @@ pub(crate) enum Value {
     Activity(Activity),
     Source(SmolStr, SourceState),
     Gateway(SmolStr, GatewayLease),
-    Presence { gateway: SmolStr, shard: SmolStr, heard: PresenceShard },
+    Presence {
+        gateway: SmolStr,
+        shard: SmolStr,
+        heard: PresenceShard,
+    },
+    KernelBaseline(Arc<KernelBaseline>),
+    Approval(Arc<RolloutApproval>),
+    Override(Arc<WindowOverride>),
+    /// A resource, as `Kind/name`, and why it cannot be read (rule W7).
+    Unreadable(SmolStr, String),
 }
 
 impl Value {
@@ -97,6 +113,10 @@ impl Value {
             Self::Source(..) => Kind::Source,
             Self::Gateway(..) => Kind::Gateway,
             Self::Presence { .. } => Kind::Presence,
+            Self::KernelBaseline(_) => Kind::KernelBaseline,
+            Self::Approval(_) => Kind::Approval,
+            Self::Override(_) => Kind::Override,
+            Self::Unreadable(..) => Kind::Unreadable,
         }
     }
 
@@ -113,6 +133,10 @@ impl Value {
             Self::Activity(activity) => activity.spec.name.to_smolstr(),
             Self::Source(name, _) | Self::Gateway(name, _) => name.clone(),
             Self::Presence { shard, .. } => shard.clone(),
+            Self::KernelBaseline(baseline) => baseline.common.name.to_smolstr(),
+            Self::Approval(approval) => approval.name.to_smolstr(),
+            Self::Override(one) => one.name.to_smolstr(),
+            Self::Unreadable(what, _) => what.clone(),
         }
     }
 
@@ -149,6 +173,12 @@ impl Value {
             Self::Presence { gateway, shard, heard } => {
                 vec![Change::Presence(gateway.clone(), shard.clone(), Some(heard.clone()))]
             }
+            Self::KernelBaseline(baseline) => {
+                vec![Change::KernelBaseline(KernelBaseline::clone(baseline))]
+            }
+            Self::Approval(approval) => vec![Change::Approval(RolloutApproval::clone(approval))],
+            Self::Override(one) => vec![Change::Override(WindowOverride::clone(one))],
+            Self::Unreadable(what, why) => vec![Change::Unreadable(what.clone(), Some(why.clone()))],
         }
     }
 
@@ -167,6 +197,10 @@ impl Value {
             Self::Source(name, _) => Change::Source(name.clone(), None),
             Self::Gateway(name, _) => Change::Gateway(name.clone(), None),
             Self::Presence { gateway, shard, .. } => Change::Presence(gateway.clone(), shard.clone(), None),
+            Self::KernelBaseline(baseline) => Change::BaselineGone(baseline.reference()),
+            Self::Approval(approval) => Change::ApprovalGone(approval.name.clone()),
+            Self::Override(one) => Change::OverrideGone(one.name.clone()),
+            Self::Unreadable(what, _) => Change::Unreadable(what.clone(), None),
         }
     }
 }

@@ -11,7 +11,7 @@ use muster_fleet::{Change, Effect, Input, Key, State, Written, step};
 use muster_model::Instant;
 use smol_str::{SmolStr, format_smolstr};
 
-use crate::api::{KINDS, Kind, Shown, Value};
+use crate::api::{KINDS, Kind, RECORDED_KINDS, Shown, Value};
 use crate::fault::Fault;
 use crate::storm::{ForController, Storm};
 
@@ -89,6 +89,11 @@ impl Controller {
     pub(crate) fn state(&self) -> Option<&State> {
         self.lead.as_ref().map(|lead| &lead.state)
     }
+
+    /// What it knows, to look at the world with.
+    pub(crate) fn state_mut(&mut self) -> Option<&mut State> {
+        self.lead.as_mut().map(|lead| &mut lead.state)
+    }
 }
 
 impl Storm {
@@ -125,19 +130,24 @@ impl Storm {
     fn begin(&mut self, c: usize, epoch: u64) {
         let mut state = State::new();
         drop(step(&mut state, Input::Observed(Box::new(Change::Epoch(epoch)))));
+        if let Some(recorder) = &mut self.recorder {
+            self.events.extend(recorder.leads(self.now, epoch));
+        }
+        let recorded: &[Kind] = if self.recorder.is_some() { &RECORDED_KINDS } else { &[] };
+        let kinds = KINDS.iter().chain(recorded);
         self.controllers[c].lead = Some(Lead {
             epoch,
             state,
             watches: BTreeMap::new(),
-            unsynced: KINDS.iter().copied().collect(),
+            unsynced: kinds.clone().copied().collect(),
             waiting: BTreeMap::new(),
             busy: BTreeSet::new(),
             last_pass: self.now,
             next_pass: None,
         });
-        for kind in KINDS {
+        for kind in kinds {
             let wait = self.dice.millis(5, 800);
-            self.for_controller(c, wait, ForController::List(kind));
+            self.for_controller(c, wait, ForController::List(*kind));
         }
         self.compare_clocks(c);
     }
@@ -327,9 +337,18 @@ impl Storm {
 
     fn observe(&mut self, c: usize, change: Change) {
         let Some(change) = self.bend(change) else { return };
-        if let Some(lead) = &mut self.controllers[c].lead {
-            drop(step(&mut lead.state, Input::Observed(Box::new(change))));
-        }
+        drop(self.tell_fleet(c, Input::Observed(Box::new(change))));
+    }
+
+    /// Tells fleet, and the log.
+    fn tell_fleet(&mut self, c: usize, input: Input) -> Vec<Effect> {
+        let now = self.now;
+        let Some(lead) = &mut self.controllers[c].lead else { return Vec::new() };
+        let Some(recorder) = &mut self.recorder else { return step(&mut lead.state, input) };
+        self.events.extend(recorder.input(now, &input));
+        let effects = step(&mut lead.state, input);
+        self.events.extend(recorder.effects(now, &effects));
+        effects
     }
 
     fn clock(&self, c: usize) -> Instant {
@@ -389,7 +408,7 @@ impl Storm {
         if lead.state.wants_pass(clock) {
             lead.last_pass = now;
             self.passes += 1;
-            let effects = step(&mut lead.state, Input::Pass(clock));
+            let effects = self.tell_fleet(c, Input::Pass(clock));
             self.push(c, effects);
         }
         self.want_pass(c);
@@ -452,7 +471,7 @@ impl Storm {
         let clock = self.clock(c);
         let Some(lead) = &mut self.controllers[c].lead else { return };
         lead.busy.remove(key);
-        let effects = step(&mut lead.state, Input::Written { key: key.clone(), now: clock, outcome: bent });
+        let effects = self.tell_fleet(c, Input::Written { key: key.clone(), now: clock, outcome: bent });
         self.push(c, effects);
         self.send(c, key);
         self.want_pass(c);

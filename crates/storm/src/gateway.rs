@@ -35,6 +35,9 @@ const UNDELIVERED: SignedDuration = SignedDuration::from_mins(2);
 const RENEWAL: SignedDuration = SignedDuration::from_secs(60);
 const LEASE: SignedDuration = SignedDuration::from_secs(180);
 
+/// Where no gateway ever dies, each renewal would only be looked at.
+const LEASES_OF_RECORDED: i32 = 60;
+
 /// How many shards a gateway's presence has.
 const SHARDS: usize = 2;
 
@@ -107,6 +110,16 @@ impl Gateway {
         }
     }
 
+    /// Whom it heard, and whom not any more and when last, before anything happens.
+    pub(crate) fn knows(
+        mut self,
+        present: BTreeSet<MachineName>,
+        silent: BTreeMap<MachineName, Instant>,
+    ) -> Self {
+        (self.present, self.silent) = (present, silent);
+        self
+    }
+
     fn shard(&self, number: usize) -> SmolStr {
         format_smolstr!("{}-{number}", self.name)
     }
@@ -129,12 +142,13 @@ impl Storm {
 
     pub(crate) fn renew(&mut self, g: usize) {
         let now = self.now;
+        let times = if self.recorder.is_some() { LEASES_OF_RECORDED } else { 1 };
         let gateway = &mut self.gateways[g];
         gateway.renewed = now;
-        let lease = GatewayLease { acquired: gateway.since, renewed: now, valid_until: now + LEASE };
+        let lease = GatewayLease { acquired: gateway.since, renewed: now, valid_until: now + LEASE * times };
         let name = gateway.name.clone();
         self.api.put(Value::Gateway(name, lease));
-        self.for_gateway(g, RENEWAL, ForGateway::Renew);
+        self.for_gateway(g, RENEWAL * times, ForGateway::Renew);
         self.note_gateways();
     }
 

@@ -267,7 +267,12 @@ impl Storm {
             | Value::Rollout(..)
             | Value::Activity(_)
             | Value::Gateway(..)
-            | Value::Presence { .. } => return,
+            | Value::Presence { .. }
+            // Only in recorded worlds, whose log the product's recorder writes.
+            | Value::KernelBaseline(_)
+            | Value::Approval(_)
+            | Value::Override(_)
+            | Value::Unreadable(..) => return,
         };
         self.log(what);
     }
@@ -293,7 +298,10 @@ impl Storm {
             | Kind::Rollout
             | Kind::Activity
             | Kind::Gateway
-            | Kind::Presence => {
+            | Kind::Presence
+            | Kind::Approval
+            | Kind::Override
+            | Kind::Unreadable => {
                 return;
             }
         };

@@ -23,6 +23,10 @@ pub(crate) const ZONES: [&str; 8] = [
     "UTC",
 ];
 
+/// Passes of a recorded world are so far apart: a start comes that much later at the most, and a fleet at work plans half
+/// as often as with a second.
+const FAIR_PASSES: SignedDuration = SignedDuration::from_secs(5);
+
 /// One storm's settings.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -83,6 +87,26 @@ impl Options {
             trouble_every: dice.minutes(6, 20),
             enabled,
             rates,
+        }
+    }
+
+    /// No weather at all, for a world that was recorded: one controller, one gateway, nothing goes wrong.
+    pub(crate) fn fair(seed: u64, machines: usize, begins: Instant, lasts: SignedDuration) -> Self {
+        Self {
+            seed,
+            machines,
+            begins,
+            misbehaves: SignedDuration::ZERO,
+            calms: lasts,
+            plant: None,
+            log: false,
+            controllers: 1,
+            gateways: 1,
+            pass_every: FAIR_PASSES,
+            zone: "UTC",
+            trouble_every: lasts,
+            enabled: BTreeSet::new(),
+            rates: BTreeMap::new(),
         }
     }
 

@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 use muster_checker::event::{Event, ReleasedItem, What};
 use muster_fleet::{Change, Key, Written};
 use muster_model::{BaselineRef, Digest, Instant, MachineName, ProposalKey, StepAction, Uid};
+use muster_recorder::Recorder;
 use smol_str::SmolStr;
 
 use crate::api::{Api, Kind, Shown, Value};
@@ -18,9 +19,11 @@ use crate::fault::{Fault, Faults};
 use crate::gateway::{Delivery, Gateway, Request, Word};
 use crate::machine::Host;
 use crate::options::Options;
+use crate::pace::Pace;
 use crate::people::{Act, People};
 use crate::plant::{Bent, Plant};
 use crate::queue::Queue;
+use crate::recorded::Lore;
 
 /// Something that is to happen.
 #[derive(Debug)]
@@ -134,6 +137,16 @@ pub(crate) struct Storm {
     /// When an object that is ours was written last.
     pub(crate) last_write: Instant,
     pub(crate) happened: u64,
+    /// Writes the log from what the controller sees, as the product does; `None`: the log says what is true.
+    pub(crate) recorder: Option<Recorder>,
+    /// How long steps take on recorded machines; invented ones are all alike.
+    pub(crate) pace: Option<Pace>,
+    /// What is known of recorded machines' apt.
+    pub(crate) lore: Lore,
+    /// The places of machines, by name: a clone has the name of its original.
+    places: BTreeMap<MachineName, Vec<usize>>,
+    /// How many machines [`Self::places`] knows.
+    placed: usize,
 }
 
 impl Storm {
@@ -163,6 +176,11 @@ impl Storm {
             released: BTreeMap::new(),
             last_write: options.begins,
             happened: 0,
+            recorder: None,
+            pace: None,
+            lore: Lore::default(),
+            places: BTreeMap::new(),
+            placed: 0,
             dice,
             options,
         }
@@ -315,11 +333,18 @@ impl Storm {
             }
         };
         self.last_write = self.now;
-        for m in 0..self.hosts.len() {
-            if self.hosts[m].name == machine {
-                self.poll(m);
-            }
+        for m in self.places_of(&machine) {
+            self.poll(m);
         }
+    }
+
+    /// The machines of that name, in the order in which they came.
+    fn places_of(&mut self, machine: &MachineName) -> Vec<usize> {
+        for (place, host) in self.hosts.iter().enumerate().skip(self.placed) {
+            self.places.entry(host.name.clone()).or_default().push(place);
+        }
+        self.placed = self.hosts.len();
+        self.places.get(machine).cloned().unwrap_or_default()
     }
 
     pub(crate) fn plants(&self, plant: Plant) -> bool {

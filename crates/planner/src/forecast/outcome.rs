@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use muster_model::{
-    Activity, ActivityName, Change, Digest, Installed, Instant, Inventory, Machine, Package, PackageKey,
-    PackageState, Phase, Report, Snapshot, StepAction, StepStatus,
+    Activity, ActivityName, Digest, Instant, Inventory, Machine, Phase, Report, Snapshot, StepAction,
+    StepStatus,
 };
 
 /// Successes; machines with the same packages that do the same have the same packages afterwards.
@@ -53,7 +53,7 @@ impl Outcomes {
             reported.report.inventory = known.clone();
             if !snapshot.inventories.contains_key(known) {
                 let mut inventory = Inventory::clone(inventory);
-                done.into_iter().for_each(|action| packages(&mut inventory, action));
+                done.into_iter().for_each(|action| inventory.carry_out(action));
                 snapshot.inventories.insert(known.clone(), Arc::new(inventory));
             }
         }
@@ -73,47 +73,4 @@ fn shown(report: &mut Report, action: &StepAction, now: Instant) {
             }
         }
     }
-}
-
-/// What the inventory says.
-fn packages(inventory: &mut Inventory, action: &StepAction) {
-    match action {
-        StepAction::InstallPackages(transaction) | StepAction::RemovePackages(transaction) => {
-            transaction.changes().for_each(|change| apply(inventory, change));
-        }
-        StepAction::HoldPackages { hold, unhold } => {
-            let set = |inventory: &mut Inventory, key: &PackageKey, held: bool| {
-                if let Ok(at) = inventory.packages.binary_search_by(|package| package.key.cmp(key))
-                    && let Some(installed) = &mut inventory.packages[at].installed
-                {
-                    installed.held = held;
-                }
-            };
-            unhold.iter().for_each(|key| set(inventory, key, false));
-            hold.iter().for_each(|key| set(inventory, key, true));
-        }
-        StepAction::RepairPackages => {
-            for installed in inventory.packages.iter_mut().filter_map(|package| package.installed.as_mut()) {
-                installed.state = PackageState::Installed;
-            }
-        }
-        StepAction::Reboot { kernel: _ } => {}
-    }
-}
-
-fn apply(inventory: &mut Inventory, change: &Change) {
-    let at = inventory.packages.binary_search_by(|package| package.key.cmp(&change.package));
-    let at = at.unwrap_or_else(|at| {
-        let candidate = change.to.clone();
-        let package = Package { key: change.package.clone(), installed: None, candidate, offers: Vec::new() };
-        inventory.packages.insert(at, package);
-        at
-    });
-    let before = inventory.packages[at].installed.take();
-    inventory.packages[at].installed = change.to.clone().map(|version| Installed {
-        version,
-        state: PackageState::Installed,
-        held: before.as_ref().is_some_and(|before| before.held),
-        automatic: before.is_some_and(|before| before.automatic),
-    });
 }

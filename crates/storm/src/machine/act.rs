@@ -43,7 +43,10 @@ impl Storm {
                 let uid = host.journal.current().cloned().expect("it prepares a step of an activity");
                 if host.preparing != Some((uid.clone(), step)) {
                     host.preparing = Some((uid.clone(), step));
-                    let takes = self.dice.seconds(2, 30);
+                    let takes = match self.pace {
+                        Some(_) => self.dice.seconds(1, 5),
+                        None => self.dice.seconds(2, 30),
+                    };
                     self.for_host(m, takes, ForHost::Prepared { uid, step, action });
                 }
                 false
@@ -107,6 +110,8 @@ impl Storm {
             refused(OutcomeReason::Preflight, "no space left on device")
         } else if host.mirror_down && matches!(action, StepAction::InstallPackages(_)) {
             refused(OutcomeReason::FetchError, "the mirror does not answer")
+        } else if let Some(recorded) = &host.recorded {
+            recorded.would_do(action)
         } else {
             suite.would_do(&host.dpkg, action)
         };
@@ -130,7 +135,7 @@ impl Storm {
         let takes = match (action, mishap) {
             (_, Some(Mishap::Hangs)) => self.dice.minutes(70, 200),
             (StepAction::HoldPackages { .. }, _) => self.dice.seconds(1, 3),
-            (_, _) => self.dice.seconds(40, 480),
+            (_, _) => self.work_takes(&name, action, (40, 480)),
         };
         self.acts += 1;
         let number = self.acts;
@@ -173,15 +178,31 @@ impl Storm {
         if mishap == Some(Mishap::RebootIgnored) {
             return true;
         }
+        let boots_for = name.clone();
         host.boot_for = Some((name, action.clone()));
         host.falls_back |= mishap == Some(Mishap::FallsBack);
         let away = if mishap == Some(Mishap::RebootSlow) {
             self.dice.minutes(40, 240)
         } else {
-            self.dice.seconds(30, 400)
+            self.work_takes(&boots_for, action, (30, 400))
         };
         self.power_off(m, away);
         false
+    }
+
+    /// How long a step takes: on a recorded machine its share of what its kind of step takes there, as the forecast has it.
+    pub(super) fn work_takes(
+        &mut self,
+        name: &ActivityName,
+        action: &StepAction,
+        (least, most): (i64, i64),
+    ) -> SignedDuration {
+        let Some(pace) = self.pace else { return self.dice.seconds(least, most) };
+        let alike = |step: &&muster_model::Step| {
+            step.action.cover() == action.cover() && !matches!(step.action, StepAction::HoldPackages { .. })
+        };
+        let steps = self.api.activity(name).map_or(1, |(_, one)| one.spec.steps.iter().filter(alike).count());
+        pace.draw(action.cover(), &mut self.dice) / i32::try_from(steps.max(1)).unwrap_or(1)
     }
 
     /// What ran on a machine ended by itself.
@@ -193,6 +214,9 @@ impl Storm {
         let Busy { activity, uid, step, action, ends: _, fails, number: _ } = busy;
         let silent = if fails {
             host.half_done(&action);
+            false
+        } else if let Some(recorded) = &mut host.recorded {
+            self.lore.carry_out(recorded, &action, now);
             false
         } else {
             host.carry_out(suite, &action, now)
@@ -276,6 +300,9 @@ impl Storm {
         if let Some(wanted) = wanted.filter(|_| !falls_back) {
             host.release = wanted;
         }
+        if let Some(recorded) = &mut host.recorded {
+            recorded.booted();
+        }
         if host.newest_release().is_none_or(|newest| newest == host.release) {
             host.reboot_since = None;
         }
@@ -316,7 +343,11 @@ impl Host {
         if let StepAction::Reboot { .. } = action {
             return Observation::Booted { release: self.release.clone() };
         }
-        if self.is_done(action) {
+        let done = match &self.recorded {
+            Some(recorded) => recorded.is_done(action),
+            None => self.is_done(action),
+        };
+        if done {
             return Observation::Done;
         }
         if self.dpkg.broken.is_empty() {

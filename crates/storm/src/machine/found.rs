@@ -14,6 +14,9 @@ use crate::archive::{self, Suite};
 
 impl Host {
     pub(crate) fn inventory(&mut self, suite: &Suite) -> (Digest, Arc<Inventory>) {
+        if let Some(recorded) = &self.recorded {
+            return (recorded.report.inventory.clone(), recorded.inventory.clone());
+        }
         if self.inventory.is_none() {
             let inventory = suite.inventory(&self.dpkg, &self.wanted.interest);
             self.inventory = Some((inventory.digest(), Arc::new(inventory)));
@@ -35,6 +38,9 @@ impl Host {
 
     /// The release that the boot loader starts by itself.
     pub(crate) fn newest_release(&self) -> Option<SmolStr> {
+        if let Some(recorded) = &self.recorded {
+            return recorded.report.kernel.next_boot.clone();
+        }
         let kernels = self.kernels();
         kernels.into_iter().max_by(|a, b| a.version.cmp(&b.version)).map(|kernel| kernel.release)
     }
@@ -49,6 +55,13 @@ impl Host {
 
     /// The report.
     pub(crate) fn found(&mut self, suite: &Suite) -> Report {
+        if let Some(recorded) = &self.recorded {
+            let mut report = recorded.report.clone();
+            report.kernel.booted = self.release.clone();
+            report.boot = Boot { id: self.boot_id(), time: self.booted_at() };
+            report.last_activity = report.last_activity.max(self.journal.last_finished());
+            return report;
+        }
         let (inventory, list) = self.inventory(suite);
         let newest = self.newest_release();
         let upgradable = list.packages.iter().filter(|package| {

@@ -4,6 +4,7 @@
 
 mod act;
 mod found;
+mod resume;
 mod talk;
 
 use std::collections::BTreeSet;
@@ -19,6 +20,7 @@ use smol_str::{SmolStr, format_smolstr};
 pub(crate) use act::unit_of;
 
 use crate::archive::Dpkg;
+use crate::recorded::Recorded;
 
 /// One machine.
 #[derive(Clone, Debug)]
@@ -80,6 +82,8 @@ pub(crate) struct Host {
     inventory: Option<(Digest, Arc<Inventory>)>,
     /// The digest of what it would report, and the last activity that it names.
     report: Option<(u64, Digest)>,
+    /// What a state file has of it; then there is no suite, and its dpkg is not looked at.
+    pub(crate) recorded: Option<Box<Recorded>>,
 }
 
 /// What goes wrong with one operation.
@@ -155,10 +159,14 @@ impl Host {
             proposed: None,
             inventory: None,
             report: None,
+            recorded: None,
         }
     }
 
     pub(crate) fn boot_id(&self) -> SmolStr {
+        if let Some(recorded) = self.recorded.as_ref().filter(|_| self.boots == 1) {
+            return recorded.report.boot.id.clone();
+        }
         format_smolstr!("{}-boot-{}", self.name, self.boots)
     }
 

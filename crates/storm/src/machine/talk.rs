@@ -70,7 +70,10 @@ impl Storm {
         if host.proposed.as_ref() == Some(&key.digest()) || !host.is_told(suite) {
             return;
         }
-        let proposal = suite.simulate(&host.dpkg, &host.wanted);
+        let proposal = match &host.recorded {
+            Some(recorded) => self.lore.propose(recorded, &host.wanted),
+            None => suite.simulate(&host.dpkg, &host.wanted),
+        };
         host.proposal_sent = Some(self.now);
         self.say(m, Request::Propose { key, proposal });
     }
