@@ -103,6 +103,12 @@ impl Record {
         }
     }
 
+    /// Whether it may be on record as running: the gateway confirmed it, or was told and its answer has not come. How such
+    /// an activity ends says that it began (rules A2, A5), though nothing on the machine was changed.
+    pub(crate) fn may_be_begun(&self) -> bool {
+        self.begun || matches!(self.stage, Stage::Step { stage: StepStage::Prepared, .. })
+    }
+
     pub(crate) fn is_expired(&self, now: &Moment) -> bool {
         self.offer.asked.is_past(self.offer.expires_in_seconds, now)
     }

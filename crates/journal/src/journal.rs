@@ -292,7 +292,7 @@ impl Journal {
             // Nobody wants to know how it ended.
             Stage::Finished { .. } => self.current = None,
             Stage::Step { stage: StepStage::Waiting | StepStage::Prepared, .. } => {
-                let phase = if record.begun { Phase::Interrupted } else { Phase::Canceled };
+                let phase = if record.may_be_begun() { Phase::Interrupted } else { Phase::Canceled };
                 self.finish(phase, Some(OutcomeReason::CancelRequested), message);
             }
             // What acts is seen through to its end, and watched.
@@ -456,7 +456,7 @@ impl Journal {
         if record.cancel {
             self.stop_canceled();
         } else if record.is_expired(now) {
-            let (phase, reason) = if record.begun {
+            let (phase, reason) = if record.may_be_begun() {
                 (Phase::Interrupted, OutcomeReason::WindowClosed)
             } else {
                 (Phase::Expired, OutcomeReason::NotBegun)
@@ -469,8 +469,11 @@ impl Journal {
     }
 
     fn stop_canceled(&mut self) {
-        let begun = self.current.as_ref().is_some_and(|record| record.begun);
-        let phase = if begun { Phase::Interrupted } else { Phase::Canceled };
+        let phase = if self.current.as_ref().is_some_and(Record::may_be_begun) {
+            Phase::Interrupted
+        } else {
+            Phase::Canceled
+        };
         self.finish(phase, Some(OutcomeReason::CancelRequested), String::new());
     }
 

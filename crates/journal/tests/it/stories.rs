@@ -30,8 +30,8 @@ fn an_activity_that_was_carried_out_is_refused_when_it_comes_again() {
 #[test]
 fn no_step_acts_before_the_gateway_knows_that_it_runs() {
     let mut machine = Machine::new();
-    let offer = offer(1, vec![install("openssl")], &machine.now);
-    machine.tell(Input::Offered(Box::new(offer))).unwrap();
+    let openssl = offer(1, vec![install("openssl")], &machine.now);
+    machine.tell(Input::Offered(Box::new(openssl))).unwrap();
     step(&mut machine);
     for _ in 0..3 {
         let Next::Report(progress) = machine.journal().next(&machine.now) else { panic!() };
@@ -40,9 +40,34 @@ fn no_step_acts_before_the_gateway_knows_that_it_runs() {
     }
     machine.pass(3600);
     machine.tell(Input::Waited).unwrap();
+    // It may be on record as running by now, though nobody answered.
+    let Next::Report(progress) = machine.journal().next(&machine.now) else { panic!() };
+    assert_eq!((progress.phase, progress.outcome), (Phase::Interrupted, Some(OutcomeReason::WindowClosed)));
+    assert!(machine.issued.is_empty());
+
+    let mut machine = Machine::new();
+    let openssl = offer(1, vec![install("openssl")], &machine.now);
+    machine.tell(Input::Offered(Box::new(openssl))).unwrap();
+    machine.pass(3600);
+    machine.tell(Input::Waited).unwrap();
     let Next::Report(progress) = machine.journal().next(&machine.now) else { panic!() };
     assert_eq!((progress.phase, progress.outcome), (Phase::Expired, Some(OutcomeReason::NotBegun)));
-    assert!(machine.issued.is_empty());
+}
+
+// rule: A5
+#[test]
+fn what_may_be_on_record_as_running_is_interrupted_and_not_canceled() {
+    let mut machine = Machine::new();
+    machine.tell(Input::Offered(Box::new(offer(1, vec![install("nginx")], &machine.now)))).unwrap();
+    step(&mut machine);
+    let uid: Uid = "uid-1".parse().unwrap();
+    // The gateway took the word that it runs; its answer was lost, and the next one brings the cancel.
+    let Next::Report(running) = machine.journal().next(&machine.now) else { panic!() };
+    assert_eq!((running.phase, running.steps.len()), (Phase::Running, 1));
+    machine.tell(Input::CancelAsked { uid }).unwrap();
+    let Next::Report(end) = machine.journal().next(&machine.now) else { panic!() };
+    assert_eq!((end.phase, end.outcome), (Phase::Interrupted, Some(OutcomeReason::CancelRequested)));
+    assert!(machine.issued.is_empty(), "and nothing was done");
 }
 
 // rule: A4
@@ -218,7 +243,6 @@ fn units_must_stay_active_for_as_long_as_the_activity_says() {
 fn an_activity_that_the_gateway_disowns_is_not_begun() {
     let mut machine = Machine::new();
     machine.tell(Input::Offered(Box::new(offer(1, vec![install("nginx")], &machine.now)))).unwrap();
-    step(&mut machine);
     let uid: Uid = "uid-1".parse().unwrap();
     machine.tell(Input::Rejected { uid: uid.clone(), message: "not yours".into() }).unwrap();
     let Next::Report(progress) = machine.journal().next(&machine.now) else { panic!() };
