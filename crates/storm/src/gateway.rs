@@ -58,7 +58,8 @@ pub(crate) struct Gateway {
     /// Of machines that left: when they were last heard.
     left: BTreeMap<MachineName, Instant>,
     publishing: bool,
-    boots: BTreeMap<MachineName, VecDeque<SmolStr>>,
+    /// By identity: a machine that is enrolled anew begins anew.
+    boots: BTreeMap<Uid, VecDeque<SmolStr>>,
     polls: BTreeSet<usize>,
 }
 
@@ -338,7 +339,8 @@ impl Storm {
         }
         let follows = known.is_some() && session == known_session && sequence + 1 > known_sequence;
         let (session, sequence) = if follows { (session, sequence + 1) } else { (known_session + 1, 1) };
-        if session > known_session && self.is_duplicate(g, &name, &report.boot.id) {
+        let identity = object.machine.uid.clone();
+        if session > known_session && self.is_duplicate(g, identity, &report.boot.id) {
             self.api.edit_machine(&name, |object| object.quarantined = true);
             return self.answer(m, Word::ShutOut);
         }
@@ -359,8 +361,8 @@ impl Storm {
     }
 
     /// A boot never comes back after another: A, B, A, B are two machines with one identity.
-    fn is_duplicate(&mut self, g: usize, name: &MachineName, boot: &SmolStr) -> bool {
-        let boots = self.gateways[g].boots.entry(name.clone()).or_default();
+    fn is_duplicate(&mut self, g: usize, identity: Uid, boot: &SmolStr) -> bool {
+        let boots = self.gateways[g].boots.entry(identity).or_default();
         if boots.back() != Some(boot) {
             boots.push_back(boot.clone());
         }

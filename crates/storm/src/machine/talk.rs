@@ -152,6 +152,8 @@ impl Storm {
         let host = &mut self.hosts[m];
         if host.wanted != wanted {
             host.wanted = wanted;
+            // As the agent does: what was refused for another wanted set may be wanted again.
+            host.proposed = None;
             host.changed();
         }
         self.turn(m);
