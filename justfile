@@ -31,9 +31,10 @@ api-bench:
     cargo build -p muster-apiserver --examples
     bash -c 'ulimit -n 8192 && cargo run -p muster-apiserver --example bench'
 
-# The embedded API, killed 200 times under load.
+# The embedded API, killed 200 times under load, and 200 power failures.
 api-crash:
     CRASHES=200 cargo test -p muster-apiserver --test crash
+    CRASHES=200 cargo test -p muster-apiserver --test it power
 
 # What people see in kubectl, to the letter.
 api-kubectl:

@@ -50,6 +50,7 @@ struct Rule {
 
 const READ: &[&str] = &["get", "list", "watch"];
 const ALL: &[&str] = &["*"];
+const STATUS: &[&str] = &["get", "patch", "update"];
 const WRITE: &[&str] = &["create", "delete", "deletecollection", "patch", "update"];
 /// The API group of Muster's own kinds. This group, and the names below, are all that this server knows about them.
 const OWN: &[&str] = &["muster.dev"];
@@ -65,37 +66,102 @@ const EDITED: &[&str] = &[
     "packagebaselines",
 ];
 
+/// What persons with that right say, and nobody in their place.
+const SAID: &[&str] = &["rolloutapprovals", "windowoverrides"];
+
 /// Group of people or components → rules.
 const ROLES: &[(&str, &[Rule])] = &[
     ("system:masters", &[Rule { groups: ALL, resources: ALL, verbs: ALL }]),
     ("muster:admin", &[Rule { groups: ALL, resources: ALL, verbs: ALL }]),
     (
+        // This and the gateway's are what `deploy/base/rbac.yaml` grants on a cluster, row by row; a test compares.
         "muster:controller",
         &[
-            Rule { groups: OWN, resources: ALL, verbs: ALL },
-            Rule { groups: &["", "events.k8s.io"], resources: &["events"], verbs: ALL },
-            Rule { groups: &["coordination.k8s.io"], resources: &["leases"], verbs: ALL },
-            Rule { groups: &[""], resources: &["configmaps"], verbs: ALL },
-            Rule { groups: &[""], resources: &["secrets", "namespaces"], verbs: READ },
             Rule {
-                groups: &["apiextensions.k8s.io"],
-                resources: &["customresourcedefinitions"],
-                verbs: READ,
+                groups: OWN,
+                resources: &[
+                    "disruptionbudgets",
+                    "fleetmachines",
+                    "fleetpolicies",
+                    "kernelbaselines",
+                    "maintenancewindows",
+                    "packagebaselines",
+                ],
+                verbs: &["get", "list", "watch", "create", "patch", "delete"],
             },
+            Rule {
+                groups: OWN,
+                resources: &["gitsources"],
+                verbs: &["get", "list", "watch", "patch", "update"],
+            },
+            Rule {
+                groups: OWN,
+                resources: &["activities", "baselinerollouts"],
+                verbs: &["get", "list", "watch", "create", "patch", "update", "delete"],
+            },
+            // What people said; it never says it for them.
+            Rule { groups: OWN, resources: SAID, verbs: READ },
+            Rule {
+                groups: OWN,
+                resources: &["packageinventories", "packageproposals"],
+                verbs: &["get", "list", "watch", "patch", "delete"],
+            },
+            Rule {
+                groups: OWN,
+                resources: &[
+                    "activities/status",
+                    "baselinerollouts/status",
+                    "disruptionbudgets/status",
+                    "fleetmachines/status",
+                    "fleetpolicies/status",
+                    "gitsources/status",
+                    "kernelbaselines/status",
+                    "maintenancewindows/status",
+                    "packagebaselines/status",
+                ],
+                verbs: STATUS,
+            },
+            Rule {
+                groups: &["coordination.k8s.io"],
+                resources: &["leases"],
+                verbs: &["get", "list", "watch", "create", "update"],
+            },
+            Rule { groups: &[""], resources: &["configmaps"], verbs: READ },
+            Rule { groups: &[""], resources: &["secrets"], verbs: &["get", "create", "update"] },
+            Rule { groups: &["events.k8s.io"], resources: &["events"], verbs: &["create", "patch"] },
         ],
     ),
     (
         "muster:gateway",
         &[
-            Rule { groups: OWN, resources: ALL, verbs: ALL },
             Rule {
-                groups: &["", "events.k8s.io"],
-                resources: &["events"],
-                verbs: &["create", "patch", "update"],
+                groups: OWN,
+                resources: &["fleetmachines"],
+                verbs: &["get", "list", "watch", "create", "update"],
             },
-            Rule { groups: &["coordination.k8s.io"], resources: &["leases"], verbs: ALL },
-            Rule { groups: &[""], resources: &["configmaps"], verbs: ALL },
-            Rule { groups: &[""], resources: &["namespaces"], verbs: READ },
+            Rule { groups: OWN, resources: &["fleetmachines/status"], verbs: &["get", "patch"] },
+            Rule { groups: OWN, resources: &["activities", "enrollmenttokens"], verbs: READ },
+            Rule { groups: OWN, resources: &["activities/status", "enrollmenttokens/status"], verbs: STATUS },
+            Rule {
+                groups: OWN,
+                resources: &["packageinventories", "packageproposals"],
+                verbs: &["get", "list", "watch", "create", "patch"],
+            },
+            Rule {
+                groups: OWN,
+                resources: &["fleetpolicies", "gitsources", "maintenancewindows", "windowoverrides"],
+                verbs: READ,
+            },
+            Rule {
+                groups: &["coordination.k8s.io"],
+                resources: &["leases"],
+                verbs: &["get", "list", "watch", "create", "update", "patch"],
+            },
+            Rule {
+                groups: &[""],
+                resources: &["configmaps"],
+                verbs: &["get", "list", "watch", "create", "update", "patch"],
+            },
             Rule { groups: &[""], resources: &["secrets"], verbs: &["get"] },
         ],
     ),
@@ -121,7 +187,7 @@ const ROLES: &[(&str, &[Rule])] = &[
         "muster:approver",
         &[
             Rule { groups: OWN, resources: ALL, verbs: READ },
-            Rule { groups: OWN, resources: &["rolloutapprovals", "windowoverrides"], verbs: &["create"] },
+            Rule { groups: OWN, resources: SAID, verbs: &["create"] },
             Rule { groups: &["", "events.k8s.io"], resources: &["events", "namespaces"], verbs: READ },
             Rule {
                 groups: &["apiextensions.k8s.io"],
@@ -264,6 +330,7 @@ pub(crate) fn identify(headers: &HeaderMap, identity: &Identity) -> Result<Optio
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::object::items;
 
     #[test]
     fn only_who_may_do_everything_acts_as_somebody_else() {
@@ -292,7 +359,11 @@ mod tests {
         assert!(ask("system:masters", "delete", "any.example.com", "things"));
         assert!(ask("muster:controller", "patch", "muster.dev", "fleetmachines/status"));
         assert!(ask("muster:controller", "get", "", "secrets"));
-        assert!(!ask("muster:controller", "create", "", "secrets"));
+        for said in SAID {
+            assert!(ask("muster:controller", "watch", "muster.dev", said));
+            assert!(!ask("muster:controller", "create", "muster.dev", said));
+            assert!(!ask("muster:gateway", "create", "muster.dev", said));
+        }
         assert!(!ask("muster:gateway", "list", "", "secrets"));
         assert!(ask("muster:viewer", "watch", "muster.dev", "fleetmachines"));
         assert!(!ask("muster:viewer", "get", "", "secrets"));
@@ -309,5 +380,45 @@ mod tests {
         assert!(permits_path(&Identity::anonymous(), "get", "/readyz"));
         assert!(!permits_path(&Identity::anonymous(), "get", "/apis"));
         assert!(!permits_path(&Identity::new("x", &[]), "get", "/metrics"));
+    }
+
+    /// What a component may on a cluster: all that its Role grants (names of single Secrets apart).
+    #[test]
+    fn components_may_what_they_may_on_a_cluster() {
+        let manifests = include_str!("../../../deploy/base/rbac.yaml");
+        for (group, name) in
+            [("muster:controller", "muster-controller"), ("muster:gateway", "muster-gateway")]
+        {
+            let role = manifests
+                .split("\n---\n")
+                .map(|document| serde_saphyr::from_str::<serde_json::Value>(document).unwrap())
+                .find(|object| object["kind"] == "Role" && object["metadata"]["name"] == name)
+                .unwrap();
+            let words = |list: &serde_json::Value| -> Vec<String> {
+                items(list).map(|word| word.as_str().unwrap().to_owned()).collect()
+            };
+            let mut granted = std::collections::BTreeSet::new();
+            for rule in items(&role["rules"]) {
+                for group in words(&rule["apiGroups"]) {
+                    for resource in words(&rule["resources"]) {
+                        let verbs = words(&rule["verbs"]).into_iter();
+                        granted.extend(verbs.map(|verb| (group.clone(), resource.clone(), verb)));
+                    }
+                }
+            }
+            let mut permitted = std::collections::BTreeSet::new();
+            for rule in rules(&Identity { user: String::new(), groups: vec![group.to_owned()] }) {
+                for group in rule.groups {
+                    for resource in rule.resources {
+                        let verbs = rule.verbs.iter();
+                        permitted.extend(
+                            verbs.map(|verb| (group.to_string(), resource.to_string(), verb.to_string())),
+                        );
+                    }
+                }
+            }
+            let differ: Vec<_> = granted.symmetric_difference(&permitted).collect();
+            assert!(differ.is_empty(), "{name}: {differ:?}");
+        }
     }
 }

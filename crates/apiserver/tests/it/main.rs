@@ -6,6 +6,7 @@ mod door;
 mod kube_rs;
 mod matrix;
 mod objects;
+mod power;
 mod replay;
 mod restart;
 mod robust;
