@@ -59,7 +59,8 @@ impl Executor {
             }
             StepAction::RepairPackages => self.wait_for_lock().await,
             StepAction::HoldPackages { .. } => Ok(()),
-            StepAction::Reboot { kernel } => self.prepare_reboot(kernel.as_deref()),
+            StepAction::SelectKernel(_) | StepAction::SetDefaultKernel(_) => Err(no_kernel_selection()),
+            StepAction::Reboot { kernel, command_line: _ } => self.prepare_reboot(kernel.as_deref()),
         }
     }
 
@@ -221,6 +222,9 @@ impl Executor {
                 dpkg::mark(&self.host, "unhold", unhold.iter()).await.map_err(preflight)?;
                 return dpkg::mark(&self.host, "hold", hold.iter()).await.map_err(preflight);
             }
+            StepAction::SelectKernel(_) | StepAction::SetDefaultKernel(_) => {
+                return Err(no_kernel_selection());
+            }
             StepAction::Reboot { .. } => {
                 return must(&*self.host.tools, Invocation::reading("systemctl", &["reboot"]))
                     .await
@@ -240,7 +244,11 @@ impl Executor {
         attempt: u32,
     ) -> Result<Observation, ToolError> {
         if let StepAction::Reboot { .. } = action {
-            return Ok(Observation::Booted { release: self.host.release().into() });
+            let line = self.host.text("/proc/cmdline").unwrap_or_default();
+            return Ok(Observation::Booted {
+                release: self.host.release().into(),
+                command_line: line.trim().into(),
+            });
         }
         let act = Act::new(&self.acts, uid, step);
         if act.is_running(&self.host, attempt).await {
@@ -271,6 +279,10 @@ impl Executor {
                 let trouble =
                     self.trouble().map_or("the holds are not as wanted".into(), |(_, message)| message);
                 Ok(Observation::NotDone { reason: OutcomeReason::PackagesNotAsWanted, message: trouble })
+            }
+            StepAction::SelectKernel(_) | StepAction::SetDefaultKernel(_) => {
+                let (reason, message) = no_kernel_selection();
+                Ok(Observation::NotDone { reason, message })
             }
             StepAction::Reboot { .. } => unreachable!("returned above"),
         }
@@ -383,6 +395,11 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// This agent does not offer `KernelSelection`, so no controller sends it such a step.
+fn no_kernel_selection() -> Refusal {
+    (OutcomeReason::Preflight, "this agent cannot choose what the boot loader boots".into())
 }
 
 #[cfg(test)]

@@ -6,7 +6,9 @@ use muster_model::{Conffiles, Cover, OutcomeReason, Phase};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{BaselineReference, HealthSpec, MachineReference, PackageChange, PackageReference, schema};
+use crate::{
+    BaselineReference, CommandLineSpec, HealthSpec, MachineReference, PackageChange, PackageReference, schema,
+};
 
 /// One disruption of one machine: an ordered list of steps, immutable, judged by what is observed afterwards.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -87,8 +89,12 @@ pub struct ActivitySpec {
         .message("type HoldPackages takes holdPackages, and only that type does"),
     validation = Rule::new("(self.type == 'RepairPackages') == has(self.repairPackages)")
         .message("type RepairPackages takes repairPackages, and only that type does"),
+    validation = Rule::new("(self.type == 'SelectKernel') == has(self.selectKernel)")
+        .message("type SelectKernel takes selectKernel, and only that type does"),
     validation = Rule::new("(self.type == 'Reboot') == has(self.reboot)")
-        .message("type Reboot takes reboot, and only that type does")
+        .message("type Reboot takes reboot, and only that type does"),
+    validation = Rule::new("(self.type == 'SetDefaultKernel') == has(self.setDefaultKernel)")
+        .message("type SetDefaultKernel takes setDefaultKernel, and only that type does")
 )]
 pub struct ActivityStep {
     /// What kind of step it is; the member of the same name has the rest.
@@ -106,9 +112,15 @@ pub struct ActivityStep {
     /// `dpkg --configure -a`, and nothing else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repair_packages: Option<RepairStep>,
+    /// Makes a kernel the boot loader's choice for one boot; the default stays on the last good one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub select_kernel: Option<KernelStep>,
     /// Reboots the machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reboot: Option<RebootStep>,
+    /// Makes the kernel that runs the default, once the machine is healthy on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_default_kernel: Option<KernelStep>,
     /// The baselines that the step serves and is charged to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100), extend("x-kubernetes-list-type" = "atomic"))]
@@ -129,8 +141,12 @@ pub enum StepType {
     HoldPackages,
     /// `dpkg --configure -a`.
     RepairPackages,
+    /// Makes a kernel the boot loader's choice for one boot.
+    SelectKernel,
     /// Reboots the machine.
     Reboot,
+    /// Makes the kernel that runs the default.
+    SetDefaultKernel,
 }
 
 /// An exact apt transaction; the machine refuses if apt would do anything else.
@@ -178,6 +194,40 @@ pub struct RebootStep {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub kernel: Option<String>,
+    /// What the kernel's command line must and must not say afterwards.
+    #[serde(default, skip_serializing_if = "CommandLineSpec::is_empty")]
+    pub command_line: CommandLineSpec,
+}
+
+/// The kernel that is selected for one boot, or made the default.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct KernelStep {
+    /// Its release, as `uname -r` says it.
+    #[schemars(length(min = 1, max = 128))]
+    pub kernel: String,
+    /// What its command line is to say and not to say.
+    #[serde(default, skip_serializing_if = "CommandLineSpec::is_empty")]
+    pub command_line: CommandLineSpec,
+    /// The meta-package that is followed, at the version that brings this kernel. Absent: the kernel came with a package, and
+    /// no baseline follows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub followed: Option<FollowedPackage>,
+}
+
+/// A meta-package at a version.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct FollowedPackage {
+    /// Its name.
+    #[schemars(schema_with = "schema::package_name")]
+    pub name: String,
+    /// Its architecture.
+    #[schemars(schema_with = "schema::architecture")]
+    pub architecture: String,
+    /// Its version.
+    #[schemars(schema_with = "schema::version")]
+    pub version: String,
 }
 
 /// Why an activity exists.

@@ -100,3 +100,11 @@ pub struct CommandLineSpec {
     #[schemars(schema_with = "schema::words")]
     pub absent: Vec<String>,
 }
+
+impl CommandLineSpec {
+    /// Nothing is asked of it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.present.is_empty() && self.absent.is_empty()
+    }
+}

@@ -207,7 +207,11 @@ async fn packages_that_came_along_stay_automatic() {
 async fn an_observing_agent_refuses_every_step() {
     let lab = lab();
     let observing = Executor::new(lab.executor.host.clone(), lab.executor.acts.clone(), true);
-    for action in [upgrade(), StepAction::RepairPackages, StepAction::Reboot { kernel: None }] {
+    for action in [
+        upgrade(),
+        StepAction::RepairPackages,
+        StepAction::Reboot { kernel: None, command_line: Default::default() },
+    ] {
         assert!(observing.prepare(&action, None).await.is_err());
     }
 }
@@ -231,7 +235,8 @@ async fn holds_are_set_lifted_and_looked_at() {
 async fn a_machine_is_not_rebooted_for_a_kernel_that_it_does_not_have() {
     let lab = lab();
     std::fs::create_dir_all(lab.folder.path().join("run/systemd/system")).unwrap();
-    let to = |kernel: &str| StepAction::Reboot { kernel: Some(kernel.into()) };
+    let to =
+        |kernel: &str| StepAction::Reboot { kernel: Some(kernel.into()), command_line: Default::default() };
     assert!(lab.executor.prepare(&to("6.1.0-50-cloud-amd64"), None).await.is_err());
     std::fs::create_dir_all(lab.folder.path().join("boot")).unwrap();
     std::fs::write(lab.folder.path().join("boot/vmlinuz-6.1.0-50-cloud-amd64"), "").unwrap();

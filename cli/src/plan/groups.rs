@@ -169,6 +169,13 @@ struct Told {
     covered: BTreeSet<String>,
 }
 
+/// What the command line is to say and not to say.
+fn words_of(step: &StepReport) -> String {
+    let line = &step.command_line;
+    let present = line.present.iter().map(|word| format!(" with {word}"));
+    present.chain(line.absent.iter().map(|word| format!(" without {word}"))).collect()
+}
+
 impl Told {
     /// The worst counts.
     fn rate(&mut self, severity: Severity) {
@@ -181,7 +188,18 @@ impl Told {
                 self.rate(Severity::Reboot);
                 self.covered.insert("reboot".to_owned());
                 let kernel = step.kernel.as_ref().map_or(String::new(), |kernel| format!(" into {kernel}"));
-                self.lines.push(format!("reboot{kernel}{suffix}"));
+                self.lines.push(format!("reboot{kernel}{}{suffix}", words_of(step)));
+            }
+            "SelectKernel" => {
+                self.rate(Severity::Change);
+                let kernel = step.kernel.as_deref().unwrap_or_default();
+                self.lines.push(format!("boot {kernel} once, the default stays{suffix}"));
+            }
+            "SetDefaultKernel" => {
+                self.rate(Severity::Change);
+                self.covered.insert("kernel".to_owned());
+                let kernel = step.kernel.as_deref().unwrap_or_default();
+                self.lines.push(format!("make {kernel} the default once the machine is healthy{suffix}"));
             }
             "RepairPackages" => {
                 self.rate(Severity::Change);

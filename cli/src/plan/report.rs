@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use muster_model::{
-    BaselineRef, Blocker, Change, MachineName, MachinePlan, PackageKey, Reason, RequirementVerdict, Step,
-    StepAction, Verdict,
+    BaselineRef, Blocker, Change, CommandLine, MachineName, MachinePlan, PackageKey, Reason,
+    RequirementVerdict, Step, StepAction, Verdict,
 };
 use muster_source::Problem;
 use serde::Serialize;
@@ -144,6 +144,8 @@ pub(crate) struct StepReport {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) unhold: Vec<Package>,
     pub(crate) kernel: Option<String>,
+    #[serde(rename = "commandLine", skip_serializing_if = "CommandLine::is_empty")]
+    pub(crate) command_line: CommandLine,
 }
 
 /// A package.
@@ -313,6 +315,7 @@ fn step(step: &Step) -> StepReport {
         hold: Vec::new(),
         unhold: Vec::new(),
         kernel: None,
+        command_line: CommandLine::default(),
     };
     let changes = |changes: &[Change]| changes.iter().map(change).collect();
     let packages = |keys: &BTreeSet<PackageKey>| keys.iter().map(package).collect::<Vec<_>>();
@@ -326,9 +329,16 @@ fn step(step: &Step) -> StepReport {
             StepReport { hold: packages(hold), unhold: packages(unhold), ..blank }
         }
         StepAction::RepairPackages => blank,
-        StepAction::Reboot { kernel } => {
-            StepReport { kernel: kernel.as_ref().map(ToString::to_string), ..blank }
-        }
+        StepAction::SelectKernel(choice) | StepAction::SetDefaultKernel(choice) => StepReport {
+            kernel: Some(choice.release.to_string()),
+            command_line: choice.command_line.clone(),
+            ..blank
+        },
+        StepAction::Reboot { kernel, command_line: line } => StepReport {
+            kernel: kernel.as_ref().map(ToString::to_string),
+            command_line: line.clone(),
+            ..blank
+        },
     }
 }
 

@@ -288,9 +288,14 @@ pub(crate) fn shows_reached(report: &Report, activity: &ActivityState) -> bool {
             hold.iter().all(|key| package(key).is_some_and(|found| found.held))
         }
         StepAction::RepairPackages => !report.dpkg_interrupted,
-        StepAction::Reboot { kernel } => {
-            !report.reboot_required && kernel.as_ref().is_none_or(|kernel| *kernel == report.kernel)
+        // What was chosen for one boot shows in the boot.
+        StepAction::SelectKernel(_) => true,
+        StepAction::Reboot { kernel, command_line } => {
+            !report.reboot_required
+                && kernel.as_ref().is_none_or(|kernel| *kernel == report.kernel)
+                && command_line.fits(&report.command_line)
         }
+        StepAction::SetDefaultKernel(choice) => choice.is_booted(&report.kernel, &report.command_line),
     });
     steps && activity.spec.health.units.is_disjoint(&report.failed_units)
 }

@@ -136,6 +136,13 @@ fn overdue(state: &State, activity: &Activity, now: Instant) -> Overdue {
     }
 }
 
+/// Whether its health may be watched now, before the step of that number begins.
+fn proves_next(activity: &Activity, begun: usize) -> bool {
+    let next = activity.spec.steps.get(begun);
+    next.is_some_and(|step| matches!(step.action, StepAction::SetDefaultKernel(_)))
+        && activity.steps.last().is_some_and(|step| step.completed.is_some())
+}
+
 fn running(state: &State, activity: &Activity, now: Instant) -> Overdue {
     let begun = activity.steps.len();
     let last = activity.steps.last();
@@ -145,10 +152,15 @@ fn running(state: &State, activity: &Activity, now: Instant) -> Overdue {
         .unwrap_or(activity.created);
     let step = begun.checked_sub(1).and_then(|at| activity.spec.steps.get(at));
     let settle = SignedDuration::from_secs(i64::from(activity.spec.health.settle_seconds));
+    // As long as the units must be well, and as long again for them to come up.
+    let verifying = settle * 2 + SignedDuration::from_mins(10);
     let timeout = match step {
+        // A kernel becomes the default only once the machine is healthy with it (rule K2).
+        Some(step) if activity.phase == Phase::Running && proves_next(activity, begun) => {
+            step.timeout.max(verifying)
+        }
         Some(step) if activity.phase == Phase::Running => step.timeout,
-        // Verifying: as long as the units must be well, and as long again for them to come up.
-        _ => settle * 2 + SignedDuration::from_mins(10),
+        _ => verifying,
     };
     let at = since + timeout + GRACE;
     if at > now {

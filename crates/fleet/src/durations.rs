@@ -44,11 +44,15 @@ impl Durations {
                 | StepAction::RemovePackages(_)
                 | StepAction::RepairPackages
                 | StepAction::Reboot { .. } => completed >= started,
-                // Takes no time, and would make transactions look short.
-                StepAction::HoldPackages { .. } => false,
+                // Take no time, and would make transactions look short.
+                StepAction::HoldPackages { .. }
+                | StepAction::SelectKernel(_)
+                | StepAction::SetDefaultKernel(_) => false,
             };
             if counts {
-                let kind = self.ended.entry(step.action.cover()).or_default();
+                // A transaction that brings a kernel is measured as one, since it builds an initial file system, too.
+                let cover = step.action.covers().last().copied().unwrap_or(step.action.cover());
+                let kind = self.ended.entry(cover).or_default();
                 let key = (completed, activity.spec.name.clone(), place);
                 kind.insert(key, completed.duration_since(started));
                 if kind.len() > KEPT {

@@ -146,7 +146,9 @@ fn holds_set(spec: &ActivitySpec) -> impl Iterator<Item = &muster_model::Package
         StepAction::InstallPackages(_)
         | StepAction::RemovePackages(_)
         | StepAction::RepairPackages
-        | StepAction::Reboot { .. } => Vec::new(),
+        | StepAction::SelectKernel(_)
+        | StepAction::Reboot { .. }
+        | StepAction::SetDefaultKernel(_) => Vec::new(),
     })
 }
 
@@ -189,8 +191,10 @@ fn summary(spec: &ActivitySpec) -> String {
             format!("{} holds set, {} lifted", hold.len(), unhold.len())
         }
         StepAction::RepairPackages => "dpkg --configure -a".to_owned(),
-        StepAction::Reboot { kernel: Some(kernel) } => format!("reboot into {kernel}"),
-        StepAction::Reboot { kernel: None } => "reboot".to_owned(),
+        StepAction::SelectKernel(choice) => format!("boot {} once", choice.release),
+        StepAction::Reboot { kernel: Some(kernel), .. } => format!("reboot into {kernel}"),
+        StepAction::Reboot { kernel: None, .. } => "reboot".to_owned(),
+        StepAction::SetDefaultKernel(choice) => format!("boot {} by default", choice.release),
     };
     spec.steps.iter().map(|one| step(&one.action)).collect::<Vec<_>>().join("; ")
 }

@@ -72,8 +72,13 @@ pub(crate) struct StepRecord {
 pub(crate) enum Stage {
     /// In one of its steps.
     Step { at: usize, stage: StepStage },
-    /// All steps done; health is watched.
-    Verifying { since: Moment, healthy_since: Option<Moment> },
+    /// Health is watched: all steps are done, or the one of that number begins only on a healthy machine.
+    Verifying {
+        since: Moment,
+        healthy_since: Option<Moment>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<usize>,
+    },
     /// Over; kept until the gateway has it.
     Finished { phase: Phase, outcome: Option<OutcomeReason>, message: String },
 }
@@ -95,10 +100,43 @@ pub(crate) enum StepStage {
 }
 
 impl Record {
+    /// Where the activity stands once it is a step's turn: a kernel becomes the default only on a machine that is healthy
+    /// with it (rule K2).
+    pub(crate) fn turn_of(&self, step: usize, now: &Moment) -> Stage {
+        match &self.offer.steps[step].action {
+            StepAction::SetDefaultKernel(_) if !self.offer.health.units.is_empty() => {
+                Stage::Verifying { since: now.clone(), healthy_since: None, before: Some(step) }
+            }
+            StepAction::SetDefaultKernel(_)
+            | StepAction::InstallPackages(_)
+            | StepAction::RemovePackages(_)
+            | StepAction::HoldPackages { .. }
+            | StepAction::RepairPackages
+            | StepAction::SelectKernel(_)
+            | StepAction::Reboot { .. } => Stage::Step { at: step, stage: StepStage::Waiting },
+        }
+    }
+
+    /// Whether nothing is being done: what ends it now, ends it between two steps.
+    pub(crate) fn is_between_steps(&self) -> bool {
+        match &self.stage {
+            Stage::Step { stage: StepStage::Waiting | StepStage::Prepared, .. }
+            | Stage::Verifying { before: Some(_), .. } => true,
+            Stage::Step { stage: StepStage::Acting | StepStage::Unsure | StepStage::Judging, .. }
+            | Stage::Verifying { before: None, .. }
+            | Stage::Finished { .. } => false,
+        }
+    }
+
+    /// Whether health was watched since the last step that disrupts.
+    pub(crate) fn is_proven(&self) -> bool {
+        matches!(self.offer.steps.last().map(|step| &step.action), Some(StepAction::SetDefaultKernel(_)))
+    }
+
     pub(crate) fn phase(&self) -> Phase {
         match &self.stage {
-            Stage::Step { .. } => Phase::Running,
-            Stage::Verifying { .. } => Phase::Verifying,
+            Stage::Step { .. } | Stage::Verifying { before: Some(_), .. } => Phase::Running,
+            Stage::Verifying { before: None, .. } => Phase::Verifying,
             Stage::Finished { phase, .. } => *phase,
         }
     }

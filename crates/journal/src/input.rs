@@ -100,10 +100,12 @@ pub enum Observation {
         /// What was wanted and what is.
         message: String,
     },
-    /// For a reboot: the release that runs now. The journal knows the boot ids.
+    /// For a reboot: what runs now. The journal knows the boot ids.
     Booted {
-        /// As `uname -r` says it.
+        /// The release, as `uname -r` says it.
         release: SmolStr,
+        /// Its command line, as /proc/cmdline says it.
+        command_line: SmolStr,
     },
 }
 

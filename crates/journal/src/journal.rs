@@ -206,7 +206,7 @@ impl Journal {
         let boots = record.boots;
         match &mut record.stage {
             Stage::Finished { .. } => {}
-            Stage::Verifying { since, healthy_since } => {
+            Stage::Verifying { since, healthy_since, before: _ } => {
                 *since = now.clone();
                 *healthy_since = None;
             }
@@ -246,6 +246,9 @@ impl Journal {
             steps: Vec::new(),
             stage: Stage::Step { at: 0, stage: StepStage::Waiting },
         });
+        if let Some(record) = self.current.as_mut().filter(|_| !empty) {
+            record.stage = record.turn_of(0, now);
+        }
         if done {
             let last = self.last_finished;
             let message = format!(
@@ -264,11 +267,7 @@ impl Journal {
             record.cancel = true;
         }
         // A step that acts goes on; between steps it takes effect at once.
-        if let Some(Record {
-            stage: Stage::Step { stage: StepStage::Waiting | StepStage::Prepared, .. },
-            ..
-        }) = self.current_of(uid)
-        {
+        if self.current_of(uid).is_some_and(|record| record.is_between_steps()) {
             self.stop_canceled();
         }
     }
@@ -291,7 +290,7 @@ impl Journal {
         match &record.stage {
             // Nobody wants to know how it ended.
             Stage::Finished { .. } => self.current = None,
-            Stage::Step { stage: StepStage::Waiting | StepStage::Prepared, .. } => {
+            Stage::Step { .. } | Stage::Verifying { .. } if record.is_between_steps() => {
                 let phase = if record.may_be_begun() { Phase::Interrupted } else { Phase::Canceled };
                 self.finish(phase, Some(OutcomeReason::CancelRequested), message);
             }
@@ -379,7 +378,9 @@ impl Journal {
             return;
         }
         let observation = match observation {
-            Observation::Booted { release } => judge::boot(record, step, &release, now),
+            Observation::Booted { release, command_line } => {
+                judge::boot(record, step, &release, &command_line, now)
+            }
             other => other,
         };
         match observation {
@@ -406,22 +407,28 @@ impl Journal {
         let Some(record) = &mut self.current else { return };
         record.steps[step].completed = Some(now.clone());
         if step + 1 < record.offer.steps.len() {
-            record.stage = Stage::Step { at: step + 1, stage: StepStage::Waiting };
+            record.stage = record.turn_of(step + 1, now);
             self.stop_if_due(now);
-        } else if record.offer.health.units.is_empty() {
+        } else if record.offer.health.units.is_empty() || record.is_proven() {
             self.finish(Phase::Succeeded, None, String::new());
         } else {
-            record.stage = Stage::Verifying { since: now.clone(), healthy_since: None };
+            record.stage = Stage::Verifying { since: now.clone(), healthy_since: None, before: None };
         }
     }
 
     fn health(&mut self, starting: &[UnitName], failed: &[UnitName], now: &Moment) {
         let Some(record) = &mut self.current else { return };
         let settle = u64::from(record.offer.health.settle_seconds);
-        let Stage::Verifying { since, healthy_since } = &mut record.stage else { return };
+        let Stage::Verifying { since, healthy_since, before } = &mut record.stage else { return };
         if starting.is_empty() && failed.is_empty() {
             if healthy_since.get_or_insert_with(|| now.clone()).is_past(settle, now) {
-                self.finish(Phase::Succeeded, None, String::new());
+                match *before {
+                    None => self.finish(Phase::Succeeded, None, String::new()),
+                    Some(at) => {
+                        record.stage = Stage::Step { at, stage: StepStage::Waiting };
+                        self.stop_if_due(now);
+                    }
+                }
             }
             return;
         }
@@ -450,9 +457,9 @@ impl Journal {
     /// Between steps: ends the activity if it was canceled or is past its expiry. Whether it did.
     fn stop_if_due(&mut self, now: &Moment) -> bool {
         let Some(record) = &self.current else { return false };
-        let Stage::Step { stage: StepStage::Waiting | StepStage::Prepared, .. } = record.stage else {
+        if !record.is_between_steps() {
             return false;
-        };
+        }
         if record.cancel {
             self.stop_canceled();
         } else if record.is_expired(now) {

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::{
-    ActivityName, BaselineRef, Change, Conffiles, Cover, Digest, Instant, ObjectName, PackageKey, Passed,
-    Uid, UnitName,
+    ActivityName, BaselineRef, Change, CommandLine, Conffiles, Cover, Digest, Instant, KernelChoice,
+    ObjectName, PackageKey, Passed, Uid, UnitName,
 };
 
 /// What an activity is to do; never changes once created (rule A1, style 4).
@@ -82,15 +82,24 @@ pub enum StepAction {
     },
     /// `dpkg --configure -a`, and nothing else.
     RepairPackages,
+    /// Makes a kernel the boot loader's choice for one boot, with this command line; the default stays (rule K2).
+    SelectKernel(KernelChoice),
     /// Reboots the machine.
     Reboot {
         /// The release that is to run afterwards; absent: whichever the machine boots by itself.
         kernel: Option<SmolStr>,
+        /// What the command line must and must not have afterwards.
+        #[serde(default, skip_serializing_if = "CommandLine::is_empty")]
+        command_line: CommandLine,
     },
+    /// Makes the kernel that runs, with the command line that it has, the one that boots by default (rule K2). It begins
+    /// only when the machine is healthy.
+    SetDefaultKernel(KernelChoice),
 }
 
 impl StepAction {
-    /// What windows call it.
+    /// What windows call it; for a transaction that brings a kernel they call it [`Cover::Kernel`], too: see
+    /// [`StepAction::covers`].
     #[must_use]
     pub fn cover(&self) -> Cover {
         match self {
@@ -98,7 +107,24 @@ impl StepAction {
             | Self::RemovePackages(_)
             | Self::HoldPackages { .. }
             | Self::RepairPackages => Cover::Packages,
+            Self::SelectKernel(_) | Self::SetDefaultKernel(_) => Cover::Kernel,
             Self::Reboot { .. } => Cover::Reboot,
+        }
+    }
+
+    /// All that windows call it: each of these must be open for it to start (rule W1).
+    #[must_use]
+    pub fn covers(&self) -> &'static [Cover] {
+        match self {
+            Self::InstallPackages(transaction) if transaction.new_kernels().next().is_some() => {
+                &[Cover::Packages, Cover::Kernel]
+            }
+            Self::InstallPackages(_)
+            | Self::RemovePackages(_)
+            | Self::HoldPackages { .. }
+            | Self::RepairPackages => &[Cover::Packages],
+            Self::SelectKernel(_) | Self::SetDefaultKernel(_) => &[Cover::Kernel],
+            Self::Reboot { .. } => &[Cover::Reboot],
         }
     }
 
@@ -110,7 +136,9 @@ impl StepAction {
             Self::RemovePackages(_) => "RemovePackages",
             Self::HoldPackages { .. } => "HoldPackages",
             Self::RepairPackages => "RepairPackages",
+            Self::SelectKernel(_) => "SelectKernel",
             Self::Reboot { .. } => "Reboot",
+            Self::SetDefaultKernel(_) => "SetDefaultKernel",
         }
     }
 }

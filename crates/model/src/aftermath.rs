@@ -19,7 +19,7 @@ impl Inventory {
                     installed.state = PackageState::Installed;
                 }
             }
-            StepAction::Reboot { kernel: _ } => {}
+            StepAction::SelectKernel(_) | StepAction::Reboot { .. } | StepAction::SetDefaultKernel(_) => {}
         }
     }
 

@@ -627,8 +627,10 @@ fn of_step(action: &StepAction) -> String {
             (false, false) => format!("hold {}, let go of {}", names(hold), names(unhold)),
         },
         StepAction::RepairPackages => "repair dpkg".to_owned(),
-        StepAction::Reboot { kernel: Some(kernel) } => format!("reboot into {kernel}"),
-        StepAction::Reboot { kernel: None } => "reboot".to_owned(),
+        StepAction::SelectKernel(choice) => format!("boot {} once", choice.release),
+        StepAction::Reboot { kernel: Some(kernel), .. } => format!("reboot into {kernel}"),
+        StepAction::Reboot { kernel: None, .. } => "reboot".to_owned(),
+        StepAction::SetDefaultKernel(choice) => format!("boot {} by default", choice.release),
     }
 }
 

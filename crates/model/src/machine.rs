@@ -202,7 +202,7 @@ pub struct Kernel {
 }
 
 /// One installed kernel image.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct InstalledKernel {
     /// Its release: `6.1.0-50-cloud-amd64`.
@@ -214,17 +214,6 @@ pub struct InstalledKernel {
     /// Installed meta-packages that depend on exactly this image, with their versions (rule K5).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub followed_by: BTreeMap<PackageName, DebianVersion>,
-}
-
-/// The release of the kernel that a package is the image of, if it is one: `linux-image-6.1.0-50-cloud-amd64`, signed or
-/// not. Meta-packages (`linux-image-cloud-amd64`) and debugging symbols are not.
-#[must_use]
-pub fn kernel_release(package: &PackageName) -> Option<&str> {
-    let image = package.as_str().strip_prefix("linux-image-")?;
-    let image = image.strip_prefix("unsigned-").unwrap_or(image);
-    let release = image.strip_suffix("-unsigned").unwrap_or(image);
-    let is_release = release.starts_with(|first: char| first.is_ascii_digit()) && !release.ends_with("-dbg");
-    is_release.then_some(release)
 }
 
 /// One boot.

@@ -215,9 +215,11 @@ pub(crate) fn failed_items<'a>(
             StepAction::InstallPackages(transaction) | StepAction::RemovePackages(transaction) => {
                 transaction.requested.iter().map(|change| (&change.package, change.to.as_ref())).collect()
             }
-            StepAction::HoldPackages { .. } | StepAction::RepairPackages | StepAction::Reboot { .. } => {
-                Vec::new()
-            }
+            StepAction::HoldPackages { .. }
+            | StepAction::RepairPackages
+            | StepAction::SelectKernel(_)
+            | StepAction::Reboot { .. }
+            | StepAction::SetDefaultKernel(_) => Vec::new(),
         })
         .collect()
 }

@@ -322,9 +322,16 @@ fn shows_reached(case: &Case<'_>, machine: &Machine, activity: &Activity) -> boo
             hold.iter().all(|key| installed(key).is_some_and(|found| found.held))
         }
         StepAction::RepairPackages => !report.dpkg_interrupted,
-        StepAction::Reboot { kernel } => {
+        // What was chosen for one boot shows in the boot.
+        StepAction::SelectKernel(_) => true,
+        StepAction::Reboot { kernel, command_line } => {
             report.reboot_required.is_none()
                 && kernel.as_ref().is_none_or(|kernel| *kernel == report.kernel.booted)
+                && command_line.fits(&report.kernel.command_line)
+        }
+        StepAction::SetDefaultKernel(choice) => {
+            choice.is_booted(&report.kernel.booted, &report.kernel.command_line)
+                && report.kernel.next_boot.as_ref().is_none_or(|next| *next == choice.release)
         }
     };
     activity.spec.health.units.is_disjoint(&report.failed_units)

@@ -62,11 +62,12 @@ fn shut(world: &World<'_>, case: &Case<'_>, activity: &Activity) -> Option<Outco
         return None;
     }
     let is_closed = |step: &Step| {
-        let cover = step.action.cover();
-        let estimate = world.snapshot.policy.estimates.of(cover);
-        let passed = activity.spec.passed.iter().filter(|passed| passed.cover == cover);
-        let passes = world.overrides.still(passed);
-        world.windows.ask_past(case.picked.windows, cover, estimate, &passes).is_err()
+        step.action.covers().iter().any(|cover| {
+            let estimate = world.snapshot.policy.estimates.of(*cover);
+            let passed = activity.spec.passed.iter().filter(|passed| passed.cover == *cover);
+            let passes = world.overrides.still(passed);
+            world.windows.ask_past(case.picked.windows, *cover, estimate, &passes).is_err()
+        })
     };
     activity.spec.steps.iter().any(is_closed).then_some(OutcomeReason::WindowClosed)
 }
@@ -92,13 +93,17 @@ fn is_wanted(world: &World<'_>, case: &Case<'_>, activity: &Activity, action: &S
                     }
                     StepAction::HoldPackages { .. }
                     | StepAction::RepairPackages
-                    | StepAction::Reboot { .. } => false,
+                    | StepAction::SelectKernel(_)
+                    | StepAction::Reboot { .. }
+                    | StepAction::SetDefaultKernel(_) => false,
                 })
             };
             hold.iter().all(is_held) && unhold.iter().all(|key| is_changed(key) || !is_held(key))
         }
         StepAction::RepairPackages => !case.merged.enforced.is_empty() || !case.evaluation.lifts.is_empty(),
-        StepAction::Reboot { .. } => may_reboot(world.resources, case),
+        StepAction::SelectKernel(_) | StepAction::Reboot { .. } | StepAction::SetDefaultKernel(_) => {
+            may_reboot(world.resources, case)
+        }
     }
 }
 

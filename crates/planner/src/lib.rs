@@ -135,7 +135,9 @@ fn conclude(resources: &Resources<'_>, draft: &mut Draft, start: Option<&Verdict
                 StepAction::InstallPackages(_)
                 | StepAction::RemovePackages(_)
                 | StepAction::RepairPackages
-                | StepAction::Reboot { .. } => {}
+                | StepAction::SelectKernel(_)
+                | StepAction::Reboot { .. }
+                | StepAction::SetDefaultKernel(_) => {}
             }
         }
     }

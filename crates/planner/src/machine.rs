@@ -278,7 +278,9 @@ fn serves(resources: &Resources<'_>, activity: &Activity, requirement: &Requirem
                 hold.contains(&requirement.key) || unhold.contains(&requirement.key)
             }
             StepAction::RepairPackages => true,
-            StepAction::Reboot { .. } => false,
+            StepAction::SelectKernel(_) | StepAction::Reboot { .. } | StepAction::SetDefaultKernel(_) => {
+                false
+            }
         };
         touches && by.iter().any(|baseline| step.baselines.contains_key(baseline))
     })

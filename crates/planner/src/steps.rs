@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 use muster_model::{
-    ActivityName, ActivitySpec, BaselineRef, Cause, Cover, HealthCheck, Instant, ObjectName, PackageKey,
-    Passed, Passes, Step, StepAction, Transaction, Uid, Verdict, WaitingOn,
+    ActivityName, ActivitySpec, BaselineRef, Cause, CommandLine, Cover, HealthCheck, Instant, ObjectName,
+    PackageKey, Passed, Passes, Step, StepAction, Transaction, Uid, Verdict, WaitingOn,
 };
 
 use crate::attempts::Subject;
@@ -233,7 +233,11 @@ fn add_reboot(world: &World<'_>, case: &Case<'_>, states: &mut States, name: &Ac
         return states.reboot.stick(&Verdict::Waiting(closed));
     }
     let timeout = baselines.iter().map(|place| world.resources.packages[*place].reboot.timeout).min();
-    let mut reboot = step(world.resources, StepAction::Reboot { kernel: None }, &baselines);
+    let mut reboot = step(
+        world.resources,
+        StepAction::Reboot { kernel: None, command_line: CommandLine::default() },
+        &baselines,
+    );
     reboot.timeout = timeout.unwrap_or(PACKAGES_TIMEOUT);
     load.steps.push(reboot);
     if let Ok(opening) = ask(own) {

@@ -41,6 +41,9 @@ pub(crate) fn packages(action: &StepAction) -> Vec<PackageName> {
         StepAction::HoldPackages { hold, unhold } => {
             hold.iter().chain(unhold).map(|package| package.name.clone()).collect()
         }
+        StepAction::SelectKernel(choice) | StepAction::SetDefaultKernel(choice) => {
+            choice.followed.iter().map(|followed| followed.package.name.clone()).collect()
+        }
         StepAction::RepairPackages | StepAction::Reboot { .. } => Vec::new(),
     }
 }

@@ -66,6 +66,9 @@ impl Lore {
                 machine.note_kernels(transaction, now);
             }
             StepAction::RepairPackages => machine.report.dpkg_interrupted = false,
+            StepAction::SelectKernel(choice) | StepAction::SetDefaultKernel(choice) => {
+                machine.report.kernel.next_boot = Some(choice.release.clone());
+            }
             StepAction::HoldPackages { .. } | StepAction::Reboot { .. } => {}
         }
     }
@@ -124,6 +127,9 @@ impl Recorded {
                     && unhold.iter().all(|key| self.is_held(key) != Some(true))
             }
             StepAction::RepairPackages => self.is_whole(),
+            StepAction::SelectKernel(choice) | StepAction::SetDefaultKernel(choice) => {
+                self.report.kernel.next_boot.as_ref() == Some(&choice.release)
+            }
             StepAction::Reboot { .. } => false,
         }
     }

@@ -18,9 +18,12 @@ impl From<&StepAction> for WireAction {
                 Self::HoldPackages { hold: hold.clone(), unhold: unhold.clone() }
             }
             StepAction::RepairPackages => Self::RepairPackages,
-            StepAction::Reboot { kernel } => {
-                Self::Reboot { kernel: kernel.as_ref().map(ToString::to_string) }
-            }
+            StepAction::SelectKernel(choice) => Self::SelectKernel { choice: choice.clone() },
+            StepAction::Reboot { kernel, command_line } => Self::Reboot {
+                kernel: kernel.as_ref().map(ToString::to_string),
+                command_line: command_line.clone(),
+            },
+            StepAction::SetDefaultKernel(choice) => Self::SetDefaultKernel { choice: choice.clone() },
         }
     }
 }
@@ -34,7 +37,11 @@ impl From<&WireAction> for StepAction {
                 Self::HoldPackages { hold: hold.clone(), unhold: unhold.clone() }
             }
             WireAction::RepairPackages => Self::RepairPackages,
-            WireAction::Reboot { kernel } => Self::Reboot { kernel: kernel.as_deref().map(Into::into) },
+            WireAction::SelectKernel { choice } => Self::SelectKernel(choice.clone()),
+            WireAction::Reboot { kernel, command_line } => {
+                Self::Reboot { kernel: kernel.as_deref().map(Into::into), command_line: command_line.clone() }
+            }
+            WireAction::SetDefaultKernel { choice } => Self::SetDefaultKernel(choice.clone()),
         }
     }
 }
@@ -58,7 +65,7 @@ impl WireStep {
 mod tests {
     use std::collections::BTreeSet;
 
-    use muster_model::{Change, PackageKey, Transaction};
+    use muster_model::{Change, CommandLine, Followed, KernelChoice, PackageKey, Transaction};
 
     use super::*;
 
@@ -75,13 +82,25 @@ mod tests {
             dependencies: vec![change("libssl3")],
             ..Transaction::default()
         };
+        let line =
+            CommandLine { present: ["mitigations=auto".into()].into(), absent: ["nosmt".into()].into() };
+        let kernel = KernelChoice {
+            release: "6.1.0-50-cloud-amd64".into(),
+            command_line: line.clone(),
+            followed: Some(Followed {
+                package: key("linux-image-cloud-amd64"),
+                version: "6.1.176-1".parse().unwrap(),
+            }),
+        };
         vec![
+            StepAction::SelectKernel(kernel.clone()),
+            StepAction::SetDefaultKernel(kernel),
             StepAction::InstallPackages(transaction.clone()),
             StepAction::RemovePackages(transaction),
             StepAction::HoldPackages { hold: BTreeSet::from([key("openssl")]), unhold: BTreeSet::new() },
             StepAction::RepairPackages,
-            StepAction::Reboot { kernel: Some("6.1.0-50-cloud-amd64".into()) },
-            StepAction::Reboot { kernel: None },
+            StepAction::Reboot { kernel: Some("6.1.0-50-cloud-amd64".into()), command_line: line },
+            StepAction::Reboot { kernel: None, command_line: CommandLine::default() },
         ]
     }
 

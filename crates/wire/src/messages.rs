@@ -1,8 +1,8 @@
 //! The messages, and their limits.
 
 use muster_model::{
-    ActivityName, Digest, HealthCheck, Inventory, OutcomeReason, PackageKey, Phase, Proposal, ProposalKey,
-    Report, Transaction, Uid, WantedSet,
+    ActivityName, CommandLine, Digest, HealthCheck, Inventory, KernelChoice, OutcomeReason, PackageKey,
+    Phase, Proposal, ProposalKey, Report, Transaction, Uid, WantedSet,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -189,12 +189,27 @@ pub enum WireAction {
     /// `dpkg --configure -a`.
     #[serde(rename = "RepairPackages")]
     RepairPackages,
+    /// Makes a kernel the boot loader's choice for one boot.
+    #[serde(rename = "SelectKernel")]
+    SelectKernel {
+        /// Which.
+        choice: KernelChoice,
+    },
     /// Reboot.
     #[serde(rename = "Reboot")]
     Reboot {
         /// The release that is to run afterwards.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         kernel: Option<String>,
+        /// What the command line must and must not have afterwards.
+        #[serde(default, skip_serializing_if = "CommandLine::is_empty")]
+        command_line: CommandLine,
+    },
+    /// Makes the kernel that runs the default.
+    #[serde(rename = "SetDefaultKernel")]
+    SetDefaultKernel {
+        /// Which it is to be.
+        choice: KernelChoice,
     },
 }
 

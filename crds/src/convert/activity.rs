@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use muster_model::{
-    ActivityName, Change, Cover, Digest, HealthCheck, ObjectName, Passed, Phase, Step, StepAction,
-    StepStatus, Transaction, Uid,
+    ActivityName, Change, CommandLine, Cover, Digest, Followed, HealthCheck, KernelChoice, ObjectName,
+    Passed, Phase, Step, StepAction, StepStatus, Transaction, Uid,
 };
 
 use super::{Reader, baseline_reference, cut, duration, micro_time, packages, time};
 use crate::{
     Activity, ActivityCause, ActivitySpec, ActivityStatus, ActivityStep, ActivityStepStatus, ActivityWindow,
-    FieldError, HealthSpec, HoldStep, MachineReference, PackageChange, RebootStep, RepairStep, StepType,
-    TransactionStep, names,
+    CommandLineSpec, FieldError, FollowedPackage, HealthSpec, HoldStep, KernelStep, MachineReference,
+    PackageChange, RebootStep, RepairStep, StepType, TransactionStep, names,
 };
 
 impl Activity {
@@ -181,7 +181,9 @@ impl Reader {
             remove_packages,
             hold_packages,
             repair_packages,
+            select_kernel,
             reboot,
+            set_default_kernel,
             baselines,
             timeout,
         } = step;
@@ -202,9 +204,20 @@ impl Reader {
             StepType::RepairPackages => {
                 repair_packages.as_ref().map(|RepairStep {}| StepAction::RepairPackages)
             }
-            StepType::Reboot => reboot.as_ref().map(|RebootStep { kernel }| StepAction::Reboot {
-                kernel: kernel.as_deref().map(Into::into),
-            }),
+            StepType::SelectKernel => select_kernel
+                .as_ref()
+                .and_then(|member| self.kernel_choice(&format!("{field}.selectKernel"), member))
+                .map(StepAction::SelectKernel),
+            StepType::Reboot => {
+                reboot.as_ref().map(|RebootStep { kernel, command_line: line }| StepAction::Reboot {
+                    kernel: kernel.as_deref().map(Into::into),
+                    command_line: command_line(line),
+                })
+            }
+            StepType::SetDefaultKernel => set_default_kernel
+                .as_ref()
+                .and_then(|member| self.kernel_choice(&format!("{field}.setDefaultKernel"), member))
+                .map(StepAction::SetDefaultKernel),
         };
         if action.is_none() && self.errors.is_empty() {
             self.refuse(field, "", "the member that belongs to its type is missing");
@@ -223,6 +236,24 @@ impl Reader {
         }
         let timeout = self.duration(&format!("{field}.timeout"), timeout);
         Some(Step { action: action?, baselines: served, timeout: timeout? })
+    }
+
+    fn kernel_choice(&mut self, field: &str, step: &KernelStep) -> Option<KernelChoice> {
+        let KernelStep { kernel, command_line: line, followed } = step;
+        let followed = match followed {
+            None => Some(None),
+            Some(FollowedPackage { name, architecture, version }) => {
+                let field = format!("{field}.followed");
+                let package = self.package(&field, name, architecture);
+                let version = self.version(&format!("{field}.version"), Some(version))?;
+                package.zip(version).map(|(package, version)| Some(Followed { package, version }))
+            }
+        };
+        Some(KernelChoice {
+            release: kernel.as_str().into(),
+            command_line: command_line(line),
+            followed: followed?,
+        })
     }
 
     fn transaction(&mut self, field: &str, transaction: &TransactionStep) -> Option<Transaction> {
@@ -253,7 +284,9 @@ fn step(step: &Step) -> ActivityStep {
         remove_packages: None,
         hold_packages: None,
         repair_packages: None,
+        select_kernel: None,
         reboot: None,
+        set_default_kernel: None,
         baselines: baselines.iter().map(|(baseline, uid)| baseline_reference(baseline, Some(uid))).collect(),
         timeout: duration(*timeout),
     };
@@ -268,9 +301,14 @@ fn step(step: &Step) -> ActivityStep {
             written.hold_packages = Some(HoldStep { hold: packages(hold), unhold: packages(unhold) });
         }
         StepAction::RepairPackages => written.repair_packages = Some(RepairStep {}),
-        StepAction::Reboot { kernel } => {
-            written.reboot = Some(RebootStep { kernel: kernel.as_ref().map(ToString::to_string) });
+        StepAction::SelectKernel(choice) => written.select_kernel = Some(kernel_step(choice)),
+        StepAction::Reboot { kernel, command_line } => {
+            written.reboot = Some(RebootStep {
+                kernel: kernel.as_ref().map(ToString::to_string),
+                command_line: command_line_spec(command_line),
+            });
         }
+        StepAction::SetDefaultKernel(choice) => written.set_default_kernel = Some(kernel_step(choice)),
     }
     written
 }
@@ -281,7 +319,38 @@ fn step_type(action: &StepAction) -> StepType {
         StepAction::RemovePackages(_) => StepType::RemovePackages,
         StepAction::HoldPackages { .. } => StepType::HoldPackages,
         StepAction::RepairPackages => StepType::RepairPackages,
+        StepAction::SelectKernel(_) => StepType::SelectKernel,
         StepAction::Reboot { .. } => StepType::Reboot,
+        StepAction::SetDefaultKernel(_) => StepType::SetDefaultKernel,
+    }
+}
+
+fn kernel_step(choice: &KernelChoice) -> KernelStep {
+    let KernelChoice { release, command_line, followed } = choice;
+    KernelStep {
+        kernel: release.to_string(),
+        command_line: command_line_spec(command_line),
+        followed: followed.as_ref().map(|Followed { package, version }| FollowedPackage {
+            name: package.name.to_string(),
+            architecture: package.architecture.to_string(),
+            version: version.to_string(),
+        }),
+    }
+}
+
+pub(super) fn command_line(line: &CommandLineSpec) -> CommandLine {
+    let CommandLineSpec { present, absent } = line;
+    CommandLine {
+        present: present.iter().map(Into::into).collect(),
+        absent: absent.iter().map(Into::into).collect(),
+    }
+}
+
+fn command_line_spec(line: &CommandLine) -> CommandLineSpec {
+    let CommandLine { present, absent } = line;
+    CommandLineSpec {
+        present: present.iter().map(ToString::to_string).collect(),
+        absent: absent.iter().map(ToString::to_string).collect(),
     }
 }
 

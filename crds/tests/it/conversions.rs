@@ -12,11 +12,12 @@ use muster_crds::{
 };
 use muster_model::{
     ActivityName, ActivitySpec, Architecture, BaselineKind, BaselineRef, Boot, Capability, Cause, Change,
-    Conffiles, Cover, DebianVersion, Digest, Hardware, HealthCheck, Installed, InstalledKernel, Instant,
-    Inventory, Item, ItemProgress, Kernel, Machine, MachineName, ObjectName, Offer, Os, OutcomeReason,
-    Package, PackageKey, PackageName, PackageState, Passed, Phase, Phased, Policy, Presence, Proposal,
-    ProposalKey, RebootRequired, Report, Reported, Rollout, Step, StepAction, StepStatus, Target,
-    Transaction, Uid, UnitName, UpgradePolicy, WantedItem, WantedSet, WaveProgress, WindowSummary,
+    CommandLine, Conffiles, Cover, DebianVersion, Digest, Followed, Hardware, HealthCheck, Installed,
+    InstalledKernel, Instant, Inventory, Item, ItemProgress, Kernel, KernelChoice, Machine, MachineName,
+    ObjectName, Offer, Os, OutcomeReason, Package, PackageKey, PackageName, PackageState, Passed, Phase,
+    Phased, Policy, Presence, Proposal, ProposalKey, RebootRequired, Report, Reported, Rollout, Step,
+    StepAction, StepStatus, Target, Transaction, Uid, UnitName, UpgradePolicy, WantedItem, WantedSet,
+    WaveProgress, WindowSummary,
 };
 use serde_json::{Value, json};
 
@@ -245,6 +246,14 @@ fn activity() -> ActivitySpec {
         baselines: BTreeMap::from([(baseline("openssl-fix"), uid("u2"))]),
         timeout: SignedDuration::from_hours(1),
     };
+    let kernel = KernelChoice {
+        release: "6.1.0-50-cloud-amd64".into(),
+        command_line: CommandLine {
+            present: ["mitigations=auto".into()].into(),
+            absent: ["nosmt".into()].into(),
+        },
+        followed: Some(Followed { package: key("linux-image-cloud-amd64"), version: version("6.1.176-1") }),
+    };
     ActivitySpec {
         name: ActivityName { machine: MachineName::parse("web-01").unwrap(), number: 42 },
         machine_uid: uid("u1"),
@@ -260,7 +269,12 @@ fn activity() -> ActivitySpec {
                 requested: vec![removal],
                 ..Transaction::default()
             })),
-            step(StepAction::Reboot { kernel: Some("6.1.0-50-cloud-amd64".into()) }),
+            step(StepAction::SelectKernel(kernel.clone())),
+            step(StepAction::Reboot {
+                kernel: Some(kernel.release.clone()),
+                command_line: kernel.command_line.clone(),
+            }),
+            step(StepAction::SetDefaultKernel(kernel)),
         ],
         cause: Cause { revision: Some("main@sha1:0123".into()), proposal: Some(Digest::of(b"proposal")) },
         budgets: [name("etcd")].into(),

@@ -59,7 +59,9 @@ pub(crate) fn check(world: &World, start: &Start<'_>, findings: &mut Findings<'_
                 &[Capability::ExactSimulation, Capability::Packages]
             }
             StepAction::HoldPackages { .. } | StepAction::RepairPackages => &[Capability::Packages],
-            StepAction::Reboot { .. } => &[Capability::Reboot],
+            StepAction::SelectKernel(_) | StepAction::SetDefaultKernel(_) => &[Capability::KernelSelection],
+            StepAction::Reboot { kernel: Some(_), .. } => &[Capability::Reboot, Capability::KernelSelection],
+            StepAction::Reboot { kernel: None, .. } => &[Capability::Reboot],
         };
         for need in needs {
             if !reports.is_empty() && reports.iter().all(|report| !report.capabilities.contains(need)) {

@@ -36,7 +36,8 @@ pub(crate) fn check(world: &World, start: &Start<'_>, findings: &mut Findings<'_
 enum Subject<'a> {
     Item(&'a muster_model::Change),
     Repair,
-    Reboot,
+    /// Into which kernel, with which command line: another is another attempt.
+    Reboot(&'a StepAction),
 }
 
 impl<'a> Subject<'a> {
@@ -45,9 +46,11 @@ impl<'a> Subject<'a> {
             StepAction::InstallPackages(_) | StepAction::RemovePackages(_) => {
                 step.requested().map(Subject::Item).collect()
             }
-            StepAction::HoldPackages { .. } => Vec::new(),
+            StepAction::HoldPackages { .. }
+            | StepAction::SelectKernel(_)
+            | StepAction::SetDefaultKernel(_) => Vec::new(),
             StepAction::RepairPackages => vec![Subject::Repair],
-            StepAction::Reboot { .. } => vec![Subject::Reboot],
+            StepAction::Reboot { .. } => vec![Subject::Reboot(&step.action)],
         }
     }
 
@@ -55,7 +58,7 @@ impl<'a> Subject<'a> {
         match self {
             Subject::Item(change) => step.is_about(&change.package, change.to.as_ref()),
             Subject::Repair => matches!(step.action, StepAction::RepairPackages),
-            Subject::Reboot => matches!(step.action, StepAction::Reboot { .. }),
+            Subject::Reboot(reboot) => step.action == *reboot,
         }
     }
 
@@ -66,7 +69,7 @@ impl<'a> Subject<'a> {
                 None => format!("{} away", change.package),
             },
             Subject::Repair => "the repair".to_owned(),
-            Subject::Reboot => "the reboot".to_owned(),
+            Subject::Reboot(_) => "the reboot".to_owned(),
         }
     }
 }

@@ -30,14 +30,17 @@ pub(crate) fn check(world: &World, start: &Start<'_>, calendar: &mut Calendar, f
     let (mut cumulated, mut estimated) = (SignedDuration::ZERO, std::collections::BTreeSet::new());
     let policies = world.policies(start.at);
     for step in &start.spec.steps {
-        let cover = cover(step);
         // Steps of one kind share its estimate: it is of all of them in an activity.
-        if estimated.insert(cover) {
-            cumulated += policies.iter().map(|policy| estimate(policy, cover)).min().unwrap_or_default();
+        for cover in covers(step) {
+            if estimated.insert(cover) {
+                cumulated += policies.iter().map(|policy| estimate(policy, cover)).min().unwrap_or_default();
+            }
         }
-        let mut guards = guards(world, machine, cover, start.at);
-        pass(world, start, step, machine, &mut guards);
-        one(start, &guards, &policies, cover, cumulated, calendar, findings);
+        for cover in covers(step) {
+            let mut guards = guards(world, machine, cover, start.at);
+            pass(world, start, step, machine, &mut guards);
+            one(start, &guards, &policies, cover, cumulated, calendar, findings);
+        }
     }
     let latest = policies.iter().map(|policy| policy.activity_expiry.length()).max().unwrap_or_default();
     if start.spec.expiry > start.at + latest + world.lag {
@@ -64,16 +67,28 @@ pub(crate) fn check_steps(
     let Some(step) = activity.spec.steps.get(place) else { return };
     let again = activity.started.get(place).is_some_and(Option::is_some)
         || activity.acted.get(place).is_some_and(|(began, _)| *began > 0);
-    let cover = cover(step);
     let steady =
         |kept: &crate::world::Kept<Window>| kept.since().is_some_and(|since| since <= activity.created);
     if again || activity.found || !world.windows.values().all(steady) {
         return;
     }
-    let mut guards = guards(world, machine, cover, at);
     let start = Start { spec: &activity.spec, at, machine: Some(machine) };
-    pass(world, &start, step, machine, &mut guards);
-    let about = About::Activity(name);
+    for cover in covers(step) {
+        let mut guards = guards(world, machine, cover, at);
+        pass(world, &start, step, machine, &mut guards);
+        begins(&start, place, &guards, calendar, findings);
+    }
+}
+
+/// A step begins: in an open window and in no freeze.
+fn begins(
+    start: &Start<'_>,
+    place: usize,
+    guards: &Guards<'_>,
+    calendar: &mut Calendar,
+    findings: &mut Findings<'_>,
+) {
+    let (at, about) = (start.at, About::Activity(&start.spec.name));
     for deny in &guards.denies {
         if let Some((from, to)) = open(deny, at, calendar).filter(|(from, _)| at.duration_since(*from) > WORD)
         {
@@ -92,14 +107,26 @@ pub(crate) fn check_steps(
     }
 }
 
-fn cover(step: &Step) -> Cover {
+fn covers(step: &Step) -> Vec<Cover> {
     match &step.action {
+        StepAction::InstallPackages(_) if brings_kernel(step) => vec![Cover::Packages, Cover::Kernel],
         StepAction::InstallPackages(_)
         | StepAction::RemovePackages(_)
         | StepAction::HoldPackages { .. }
-        | StepAction::RepairPackages => Cover::Packages,
-        StepAction::Reboot { .. } => Cover::Reboot,
+        | StepAction::RepairPackages => vec![Cover::Packages],
+        StepAction::SelectKernel(_) | StepAction::SetDefaultKernel(_) => vec![Cover::Kernel],
+        StepAction::Reboot { .. } => vec![Cover::Reboot],
     }
+}
+
+/// Whether a kernel's image comes that was not there: its name goes on with a digit.
+fn brings_kernel(step: &Step) -> bool {
+    step.changes().filter(|change| change.from.is_none() && change.to.is_some()).any(|change| {
+        let image = change.package.name.as_str().strip_prefix("linux-image-");
+        let release = image.map(|image| image.strip_prefix("unsigned-").unwrap_or(image));
+        release.is_some_and(|release| release.starts_with(|first: char| first.is_ascii_digit()))
+            && !change.package.name.as_str().ends_with("-dbg")
+    })
 }
 
 fn estimate(policy: &Policy, cover: Cover) -> SignedDuration {

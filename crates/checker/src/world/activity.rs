@@ -111,7 +111,11 @@ impl Step {
             StepAction::InstallPackages(transaction) | StepAction::RemovePackages(transaction) => {
                 Some(transaction)
             }
-            StepAction::HoldPackages { .. } | StepAction::RepairPackages | StepAction::Reboot { .. } => None,
+            StepAction::HoldPackages { .. }
+            | StepAction::RepairPackages
+            | StepAction::SelectKernel(_)
+            | StepAction::Reboot { .. }
+            | StepAction::SetDefaultKernel(_) => None,
         }
     }
 

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use muster_journal::{Input, Journal, Moment, Next, Observation, Offer, OfferedStep, Progress};
-use muster_model::{ActivityName, Change, HealthCheck, OutcomeReason, PackageKey, StepAction, Transaction};
+use muster_model::{
+    ActivityName, Change, CommandLine, HealthCheck, OutcomeReason, PackageKey, StepAction, Transaction,
+};
 
 pub(crate) fn key(name: &str) -> PackageKey {
     PackageKey { name: name.parse().unwrap(), architecture: "amd64".parse().unwrap() }
@@ -15,7 +17,7 @@ pub(crate) fn install(package: &str) -> StepAction {
 }
 
 pub(crate) fn reboot(kernel: Option<&str>) -> StepAction {
-    StepAction::Reboot { kernel: kernel.map(Into::into) }
+    StepAction::Reboot { kernel: kernel.map(Into::into), command_line: CommandLine::default() }
 }
 
 pub(crate) fn offer(number: u64, steps: Vec<StepAction>, asked: &Moment) -> Offer {
@@ -41,6 +43,8 @@ pub(crate) struct Machine {
     /// What runs after a reboot.
     pub(crate) next_release: String,
     pub(crate) release: String,
+    /// The running kernel's command line.
+    pub(crate) line: String,
     /// Whether `systemctl reboot` does anything.
     pub(crate) reboots: bool,
     disk: Option<Vec<u8>>,
@@ -64,6 +68,7 @@ impl Machine {
             boots: 0,
             next_release: "6.1.0-2".into(),
             release: "6.1.0-1".into(),
+            line: "ro quiet".into(),
             reboots: true,
             disk: None,
             journal: Journal::default(),
@@ -190,7 +195,10 @@ impl Machine {
 
     fn observe(&self, step: usize, action: &StepAction) -> Observation {
         if let StepAction::Reboot { .. } = action {
-            return Observation::Booted { release: self.release.as_str().into() };
+            return Observation::Booted {
+                release: self.release.as_str().into(),
+                command_line: self.line.as_str().into(),
+            };
         }
         if self.effects.contains_key(&step) {
             Observation::Done

@@ -1,7 +1,9 @@
 //! What a machine makes of activities that are late, canceled, known, or go wrong.
 
-use muster_journal::{BOOTS_PER_ACTIVITY, Input, Journal, JournalError, Next, Observation, REBOOTS_PER_DAY};
-use muster_model::{HealthCheck, OutcomeReason, Phase, Uid};
+use muster_journal::{
+    BOOTS_PER_ACTIVITY, Input, Journal, JournalError, Next, Observation, Offer, REBOOTS_PER_DAY,
+};
+use muster_model::{CommandLine, HealthCheck, KernelChoice, OutcomeReason, Phase, StepAction, Uid};
 
 use crate::machine::{Machine, install, offer, reboot};
 
@@ -261,4 +263,72 @@ fn a_journal_that_cannot_be_read_stops_everything() {
         newer.to_string(),
         "the journal is of format 2, this agent reads 1; install the newer agent again"
     );
+}
+
+/// Select, reboot, default.
+fn trial() -> Vec<StepAction> {
+    let line = CommandLine { present: ["nosmt".into()].into(), absent: ["quiet".into()].into() };
+    let choice = KernelChoice { release: "6.1.0-2".into(), command_line: line.clone(), followed: None };
+    vec![
+        StepAction::SelectKernel(choice.clone()),
+        StepAction::Reboot { kernel: Some(choice.release.clone()), command_line: line },
+        StepAction::SetDefaultKernel(choice),
+    ]
+}
+
+fn trial_of(machine: &Machine) -> Offer {
+    let mut offer = offer(1, trial(), &machine.now);
+    offer.health = HealthCheck { units: ["nginx.service".parse().unwrap()].into(), settle_seconds: 30 };
+    offer
+}
+
+// rule: K2
+#[test]
+fn a_kernel_becomes_the_default_only_on_a_machine_that_is_healthy_with_it() {
+    let mut machine = Machine::new();
+    machine.line = "ro nosmt".into();
+    let mut offer = trial_of(&machine);
+    let end = machine.carry_out(&offer);
+    assert_eq!((end.phase, end.steps.len()), (Phase::Succeeded, 3));
+    let phases: Vec<Phase> = machine.reported.iter().map(|progress| progress.phase).collect();
+    assert_eq!(phases, [Phase::Running, Phase::Succeeded], "it is watched before, and not once more after");
+
+    let mut ill = Machine::new();
+    (ill.line, ill.units_active) = ("ro nosmt".into(), false);
+    offer.asked = ill.now.clone();
+    let end = ill.carry_out(&offer);
+    assert_eq!((end.phase, end.outcome), (Phase::Failed, Some(OutcomeReason::Unhealthy)));
+    assert_eq!(ill.issued.keys().copied().collect::<Vec<_>>(), [0, 1], "the default was left alone");
+}
+
+// rule: K2, A6
+#[test]
+fn a_machine_that_comes_back_on_another_kernel_or_line_fell_back() {
+    let mut machine = Machine::new();
+    machine.next_release = machine.release.clone();
+    let offer = trial_of(&machine);
+    let end = machine.carry_out(&offer);
+    assert_eq!((end.phase, end.outcome), (Phase::Failed, Some(OutcomeReason::BootFallback)));
+    assert_eq!(end.message, "wanted kernel 6.1.0-2, running is 6.1.0-1");
+
+    let mut other = Machine::new();
+    let offer = trial_of(&other);
+    let end = other.carry_out(&offer);
+    assert_eq!((end.phase, end.outcome), (Phase::Failed, Some(OutcomeReason::BootFallback)));
+    assert_eq!(
+        end.message,
+        "6.1.0-2 runs with another command line than was wanted: no nosmt, quiet is there"
+    );
+}
+
+// rule: K2, W6
+#[test]
+fn a_trial_that_outlasts_its_window_leaves_the_default_alone() {
+    let mut machine = Machine::new();
+    machine.line = "ro nosmt".into();
+    let mut offer = trial_of(&machine);
+    offer.expires_in_seconds = 50;
+    let end = machine.carry_out(&offer);
+    assert_eq!((end.phase, end.outcome), (Phase::Interrupted, Some(OutcomeReason::WindowClosed)));
+    assert_eq!(end.steps.len(), 2, "it booted, and what is left is planned anew");
 }

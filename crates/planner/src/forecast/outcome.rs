@@ -65,12 +65,15 @@ fn shown(report: &mut Report, action: &StepAction, now: Instant) {
     match action {
         StepAction::InstallPackages(_) | StepAction::RemovePackages(_) | StepAction::HoldPackages { .. } => {}
         StepAction::RepairPackages => report.dpkg_interrupted = false,
-        StepAction::Reboot { kernel } => {
+        StepAction::SelectKernel(choice) => report.kernel.next_boot = Some(choice.release.clone()),
+        StepAction::Reboot { kernel, command_line } => {
             report.boot.time = now;
             report.reboot_required = None;
             if let Some(kernel) = kernel {
                 report.kernel.booted = kernel.clone();
             }
+            report.kernel.command_line = command_line.applied_to(&report.kernel.command_line);
         }
+        StepAction::SetDefaultKernel(choice) => report.kernel.next_boot = Some(choice.release.clone()),
     }
 }

@@ -285,7 +285,7 @@ const MOST_QUESTIONS: usize = 10;
 
 /// How long an activity takes: its kinds of step, and as long as its units must be well afterwards.
 fn length(durations: &Estimates, spec: &ActivitySpec) -> SignedDuration {
-    let kinds: BTreeSet<Cover> = spec.steps.iter().map(|step| step.action.cover()).collect();
+    let kinds: BTreeSet<Cover> = spec.steps.iter().flat_map(|step| step.action.covers()).copied().collect();
     let settle = SignedDuration::from_secs(i64::from(spec.health.settle_seconds));
     kinds.into_iter().fold(settle, |sum, kind| sum.saturating_add(durations.of(kind)))
 }

@@ -80,7 +80,11 @@ fn brings(activity: &Activity, baseline: &BaselineRef, item: &Item) -> bool {
             .requested
             .iter()
             .any(|change| change.package == item.package && change.to.as_ref() == target),
-        StepAction::HoldPackages { .. } | StepAction::RepairPackages | StepAction::Reboot { .. } => false,
+        StepAction::HoldPackages { .. }
+        | StepAction::RepairPackages
+        | StepAction::SelectKernel(_)
+        | StepAction::Reboot { .. }
+        | StepAction::SetDefaultKernel(_) => false,
     })
 }
 

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use muster_model::{Change, ItemProgress, Plan, RequirementVerdict, StepAction, Target, Verdict};
+use muster_model::{
+    Change, CommandLine, ItemProgress, Plan, RequirementVerdict, StepAction, Target, Verdict,
+};
 
 use crate::world::World;
 
@@ -204,10 +206,22 @@ fn action(action: &StepAction) -> String {
             format!("hold {}", list([names(hold, "+"), names(unhold, "-")].concat()))
         }
         StepAction::RepairPackages => "repair".to_owned(),
-        StepAction::Reboot { kernel } => {
-            format!("reboot{}", kernel.as_ref().map_or(String::new(), |kernel| format!(" {kernel}")))
+        StepAction::SelectKernel(choice) => {
+            format!("select {}{}", choice.release, line(&choice.command_line))
+        }
+        StepAction::Reboot { kernel, command_line } => {
+            let kernel = kernel.as_ref().map_or(String::new(), |kernel| format!(" {kernel}"));
+            format!("reboot{kernel}{}", line(command_line))
+        }
+        StepAction::SetDefaultKernel(choice) => {
+            format!("default {}{}", choice.release, line(&choice.command_line))
         }
     }
+}
+
+fn line(line: &CommandLine) -> String {
+    let present = line.present.iter().map(|word| format!(" +{word}"));
+    present.chain(line.absent.iter().map(|word| format!(" -{word}"))).collect()
 }
 
 fn change(change: &Change) -> String {

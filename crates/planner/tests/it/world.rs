@@ -509,7 +509,7 @@ fn step(world: &World, text: &str) -> Step {
             unhold: BTreeSet::new(),
         },
         "repair" => StepAction::RepairPackages,
-        "reboot" => StepAction::Reboot { kernel: None },
+        "reboot" => StepAction::Reboot { kernel: None, command_line: CommandLine::default() },
         other => panic!("no such step: {other}"),
     };
     let baselines = words.at(1).split('+').map(|name| {

@@ -331,7 +331,10 @@ impl Archive {
                 dpkg.held.extend(hold.iter().map(|key| key.name.clone()));
                 dpkg.held.retain(|name| !unhold.iter().any(|key| key.name == *name));
             }
-            StepAction::RepairPackages | StepAction::Reboot { .. } => {}
+            StepAction::RepairPackages
+            | StepAction::SelectKernel(_)
+            | StepAction::Reboot { .. }
+            | StepAction::SetDefaultKernel(_) => {}
         }
     }
 
@@ -346,7 +349,9 @@ impl Archive {
                     && !unhold.iter().any(|key| dpkg.held.contains(&key.name))
             }
             StepAction::RepairPackages => true,
-            StepAction::Reboot { .. } => false,
+            StepAction::SelectKernel(_) | StepAction::Reboot { .. } | StepAction::SetDefaultKernel(_) => {
+                false
+            }
         }
     }
 

@@ -11,6 +11,7 @@ use muster_wire::{EnrollResponse, pki};
 use serde::{Deserialize, Serialize};
 
 use super::apt::Dpkg;
+use super::loader::{Entry, Loader};
 
 /// The whole of it.
 #[derive(Clone, Serialize, Deserialize)]
@@ -24,6 +25,11 @@ pub(super) struct Disk {
     pub(super) boots: u64,
     pub(super) booted: Timestamp,
     pub(super) release: String,
+    /// The running kernel's command line.
+    #[serde(default = "command_line")]
+    pub(super) line: String,
+    #[serde(default)]
+    pub(super) loader: Loader,
     /// Since when another kernel than the running one would boot.
     pub(super) reboot_since: Option<Timestamp>,
     pub(super) dpkg: Dpkg,
@@ -52,7 +58,17 @@ impl Enrolled {
     }
 }
 
+/// What a fresh installation boots with.
+fn command_line() -> String {
+    "root=/dev/vda1 ro quiet".to_owned()
+}
+
 impl Disk {
+    /// The kernel that runs.
+    pub(super) fn running(&self) -> Entry {
+        Entry { release: self.release.clone(), line: self.line.clone() }
+    }
+
     /// Reads a machine's disk, or makes a new one. A file that cannot be read is a machine that has to be set up anew.
     pub(super) fn load(path: &Path, seed: u64, n: u32) -> io::Result<Self> {
         let now = Timestamp::now();
@@ -70,6 +86,8 @@ impl Disk {
                 boots: 1,
                 booted: now,
                 release: "6.1.0-50-cloud-amd64".to_owned(),
+                line: command_line(),
+                loader: Loader::default(),
                 reboot_since: None,
                 dpkg: Dpkg::default(),
                 wanted: WantedSet { interest: BTreeSet::new(), items: vec![] },

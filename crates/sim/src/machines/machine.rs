@@ -257,11 +257,12 @@ impl Machine {
             let input = match self.disk.journal.next(&self.moment()) {
                 Next::Idle => return Ok(()),
                 Next::Prepare { step, action } => {
+                    let (running, installed) = (self.disk.running(), self.releases());
                     let result = self.shared.archive.would_do(&self.disk.dpkg, &action);
-                    Input::Prepared {
-                        step,
-                        result: result.map_err(|message| (OutcomeReason::PlanMismatch, message)),
-                    }
+                    let result = result
+                        .map_err(|message| (OutcomeReason::PlanMismatch, message))
+                        .and_then(|()| self.disk.loader.would_do(&action, &running, &installed));
+                    Input::Prepared { step, result }
                 }
                 Next::Report(progress) => self.tell(progress).await?,
                 Next::AskMayStart { name, uid, step } => {
@@ -321,11 +322,12 @@ impl Machine {
     /// Waits for what is under way to end, and looks at the state (promise P5).
     async fn observe(&mut self, action: &StepAction) -> Result<Observation, Trouble> {
         let Some(until) = self.disk.busy_until else {
-            if self.shared.archive.is_done(&self.disk.dpkg, action) {
+            let about_loader = self.disk.loader.is_done(action);
+            if about_loader.unwrap_or_else(|| self.shared.archive.is_done(&self.disk.dpkg, action)) {
                 return Ok(Observation::Done);
             }
             if let StepAction::Reboot { .. } = action {
-                return Ok(Observation::Booted { release: self.disk.release.as_str().into() });
+                return Ok(self.booted());
             }
             let message = "it was never begun".to_owned();
             return Ok(Observation::NotDone { reason: OutcomeReason::PackagesNotAsWanted, message });
@@ -343,32 +345,42 @@ impl Machine {
         }
         let shared = self.shared.clone();
         shared.archive.act(&mut self.disk.dpkg, action);
+        let running = self.disk.running();
+        self.disk.loader.act(action, &running);
         self.inventory = None;
         self.disk.busy_until = None;
-        if let StepAction::Reboot { kernel } = action {
-            self.boot(kernel.as_deref());
+        if let StepAction::Reboot { .. } = action {
+            self.boot();
             self.save()?;
-            return Ok(Observation::Booted { release: self.disk.release.as_str().into() });
+            return Ok(self.booted());
         }
+        self.look_for_newer();
+        self.save()?;
+        Ok(Observation::Done)
+    }
+
+    /// A newer kernel than the running one asks for a reboot.
+    fn look_for_newer(&mut self) {
         if self.newest_kernel() == Some(self.disk.release.clone()) {
             self.disk.reboot_since = None;
         } else {
             self.disk.reboot_since.get_or_insert_with(Timestamp::now);
         }
-        self.save()?;
-        Ok(Observation::Done)
     }
 
-    fn boot(&mut self, kernel: Option<&str>) {
-        let images = self.kernels();
-        let wanted =
-            kernel.filter(|kernel| images.iter().any(|image| image.release == *kernel)).map(str::to_owned);
+    fn booted(&self) -> Observation {
+        let Disk { release, line, .. } = &self.disk;
+        Observation::Booted { release: release.as_str().into(), command_line: line.as_str().into() }
+    }
+
+    fn boot(&mut self) {
+        let (newest, running, installed) = (self.newest_kernel(), self.disk.running(), self.releases());
         self.disk.boots += 1;
         self.disk.booted = Timestamp::now();
-        if let Some(release) = wanted.or_else(|| self.newest_kernel()) {
-            self.disk.release = release;
-        }
+        let entry = self.disk.loader.boot(newest.as_deref(), &running, &installed);
+        (self.disk.release, self.disk.line) = (entry.release, entry.line);
         self.disk.reboot_since = None;
+        self.look_for_newer();
         let moment = self.moment();
         // The agent's process ended with the boot: its journal goes on from the disk.
         if let Ok(journal) = Journal::resume(&self.disk.journal.to_bytes(), &moment) {
@@ -433,6 +445,10 @@ impl Machine {
         images.collect()
     }
 
+    fn releases(&self) -> Vec<String> {
+        self.kernels().into_iter().map(|kernel| kernel.release.to_string()).collect()
+    }
+
     fn newest_kernel(&self) -> Option<String> {
         self.kernels()
             .into_iter()
@@ -443,6 +459,7 @@ impl Machine {
     /// What the agent finds.
     fn found(&mut self) -> Report {
         let newest = self.newest_kernel();
+        let next = self.disk.loader.next(newest.as_deref(), &self.disk.running());
         Report {
             agent: concat!(env!("CARGO_PKG_VERSION"), "-sim").into(),
             capabilities: [
@@ -457,12 +474,9 @@ impl Machine {
             kernel: Kernel {
                 booted: self.disk.release.as_str().into(),
                 installed: self.kernels(),
-                next_boot: newest.as_deref().map(Into::into),
-                command_line: format!(
-                    "BOOT_IMAGE=/boot/vmlinuz-{} root=/dev/vda1 ro quiet",
-                    self.disk.release
-                )
-                .into(),
+                next_boot: Some(next.release.into()),
+                command_line: format!("BOOT_IMAGE=/boot/vmlinuz-{} {}", self.disk.release, self.disk.line)
+                    .into(),
             },
             boot: Boot {
                 id: self.disk.boot_id(self.shared.options.seed, self.n).into(),

@@ -9,6 +9,7 @@
 
 mod apt;
 mod disk;
+mod loader;
 mod machine;
 
 use std::collections::BTreeMap;

@@ -102,7 +102,7 @@ impl Storm {
         if host.journal.current() != Some(uid) {
             return self.turn(m);
         }
-        let packages = !matches!(action, StepAction::Reboot { .. });
+        let packages = action.cover() == muster_model::Cover::Packages;
         let refused = |reason, message: &str| Err((reason, message.to_owned()));
         let result = if packages && (host.locked || host.busy.is_some()) {
             refused(OutcomeReason::Locked, "another program holds dpkg's lock")
@@ -113,7 +113,7 @@ impl Storm {
         } else if let Some(recorded) = &host.recorded {
             recorded.would_do(action)
         } else {
-            suite.would_do(&host.dpkg, action)
+            suite.would_do(&host.dpkg, action).and_then(|()| host.may_load(action))
         };
         host.tell(Input::Prepared { step, result }, self.now);
         self.turn(m);
@@ -134,7 +134,12 @@ impl Storm {
         let mishap = host.next_act.take();
         let takes = match (action, mishap) {
             (_, Some(Mishap::Hangs)) => self.dice.minutes(70, 200),
-            (StepAction::HoldPackages { .. }, _) => self.dice.seconds(1, 3),
+            (
+                StepAction::HoldPackages { .. }
+                | StepAction::SelectKernel(_)
+                | StepAction::SetDefaultKernel(_),
+                _,
+            ) => self.dice.seconds(1, 3),
             (_, _) => self.work_takes(&name, action, (40, 480)),
         };
         self.acts += 1;
@@ -217,6 +222,9 @@ impl Storm {
             false
         } else if let Some(recorded) = &mut host.recorded {
             self.lore.carry_out(recorded, &action, now);
+            if let StepAction::SelectKernel(choice) = &action {
+                host.select_kernel(choice);
+            }
             false
         } else {
             host.carry_out(suite, &action, now)
@@ -289,16 +297,14 @@ impl Storm {
         host.boots += 1;
         host.booted = now;
         let asked = host.boot_for.take();
-        let wanted = match &asked {
-            Some((_, StepAction::Reboot { kernel: Some(kernel) })) => Some(kernel.clone()),
-            Some(_) | None => host.newest_release(),
-        };
+        let newest = host.newest_release().map(|release| (release, host.line.clone()));
         let bad = host.newest_image().is_some_and(|(_, version)| {
             suite.bad(&archive::package(archive::KERNEL), &version) == Some(Bad::Boot)
         });
         let falls_back = std::mem::take(&mut host.falls_back) || bad;
-        if let Some(wanted) = wanted.filter(|_| !falls_back) {
-            host.release = wanted;
+        let chosen = host.loader.boot(falls_back).or_else(|| newest.filter(|_| !falls_back));
+        if let Some((release, line)) = chosen {
+            (host.release, host.line) = (release, line);
         }
         if let Some(recorded) = &mut host.recorded {
             recorded.booted();
@@ -341,7 +347,7 @@ impl Host {
     /// What the machine's state says of a step (promise P5).
     fn judge(&self, action: &StepAction) -> Observation {
         if let StepAction::Reboot { .. } = action {
-            return Observation::Booted { release: self.release.clone() };
+            return Observation::Booted { release: self.release.clone(), command_line: self.line.clone() };
         }
         let done = match &self.recorded {
             Some(recorded) => recorded.is_done(action),
@@ -371,6 +377,8 @@ impl Host {
                     && !unhold.iter().any(|key| self.dpkg.held.contains(&key.name))
             }
             StepAction::RepairPackages => self.dpkg.broken.is_empty(),
+            StepAction::SelectKernel(choice) => self.is_selected(choice),
+            StepAction::SetDefaultKernel(choice) => self.is_default(choice),
             StepAction::Reboot { .. } => false,
         }
     }
@@ -425,6 +433,8 @@ impl Host {
                     version.is_some_and(|version| suite.bad(name, version) == Some(Bad::Configure))
                 });
             }
+            StepAction::SelectKernel(choice) => self.select_kernel(choice),
+            StepAction::SetDefaultKernel(_) => self.set_default_kernel(),
             StepAction::Reboot { .. } => {}
         }
         silent

@@ -24,6 +24,11 @@ impl Host {
         self.inventory.clone().expect("it was just made")
     }
 
+    /// Whether the kernel is installed.
+    pub(super) fn has_kernel(&self, choice: &muster_model::KernelChoice) -> bool {
+        self.kernels().iter().any(|kernel| kernel.release == choice.release)
+    }
+
     fn kernels(&self) -> Vec<InstalledKernel> {
         let meta = archive::package(archive::KERNEL);
         let followed = self.dpkg.installed.get(&meta);
@@ -58,6 +63,7 @@ impl Host {
         if let Some(recorded) = &self.recorded {
             let mut report = recorded.report.clone();
             report.kernel.booted = self.release.clone();
+            report.kernel.command_line = self.line.clone();
             report.boot = Boot { id: self.boot_id(), time: self.booted_at() };
             report.last_activity = report.last_activity.max(self.journal.last_finished());
             return report;
@@ -84,8 +90,8 @@ impl Host {
             kernel: Kernel {
                 booted: self.release.clone(),
                 installed: self.kernels(),
-                next_boot: newest.clone(),
-                command_line: SmolStr::new_static("quiet"),
+                next_boot: self.loader.next().map(|(release, _)| release.clone()).or_else(|| newest.clone()),
+                command_line: self.line.clone(),
             },
             boot: Boot { id: self.boot_id(), time: self.booted_at() },
             reboot_required: self.reboot_since.map(|since| RebootRequired {

@@ -4,6 +4,7 @@
 
 mod act;
 mod found;
+mod loader;
 mod resume;
 mod talk;
 
@@ -45,6 +46,9 @@ pub(crate) struct Host {
     /// How far its clock is ahead.
     pub(crate) skew: SignedDuration,
     pub(crate) release: SmolStr,
+    /// The running kernel's command line.
+    pub(crate) line: SmolStr,
+    pub(crate) loader: loader::Loader,
     /// Since when a reboot is required, by its own clock.
     pub(crate) reboot_since: Option<Instant>,
     pub(crate) failed_units: BTreeSet<UnitName>,
@@ -134,6 +138,8 @@ impl Host {
             booted,
             skew: SignedDuration::ZERO,
             release,
+            line: SmolStr::new_static("quiet"),
+            loader: loader::Loader::default(),
             reboot_since: None,
             failed_units: BTreeSet::new(),
             disk_full: false,

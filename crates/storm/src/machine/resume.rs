@@ -83,7 +83,7 @@ impl Storm {
                 let observation = match action {
                     StepAction::Reboot { .. } => {
                         host.boots += 1;
-                        Observation::Booted { release: host.release.clone() }
+                        Observation::Booted { release: host.release.clone(), command_line: host.line.clone() }
                     }
                     _ => Observation::Done,
                 };

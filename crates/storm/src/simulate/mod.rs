@@ -161,6 +161,7 @@ impl Storm {
             Host::new(machine.name.clone(), machine.uid.clone(), 0, Dpkg::default(), release, booted);
         (host.session, host.sequence) = (reported.session, reported.sequence);
         host.agent = inventory.is_some();
+        host.line = report.kernel.command_line.clone();
         host.recorded = inventory.map(|inventory| Box::new(Recorded { report, inventory }));
         self.hosts.push(host);
     }
