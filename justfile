@@ -40,6 +40,10 @@ api-crash:
 api-kubectl:
     cargo test -p muster-apiserver --features kubectl --test kubectl
 
+# Server-side apply beside Kubernetes' own library, which tests/tools/prepare.sh installs with Go.
+api-merge CASES='10000':
+    PROPTEST_CASES={{CASES}} cargo test -p muster-apiserver --features oracle --lib oracle
+
 # Storms: so many seeds on all processors. One seed again: target/debug/storm --seed S --events FILE.
 storm N='20':
     cargo build --bin storm

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs what the suite with real machines needs, from this machine's own package sources.
+# Installs what the suite with real machines needs, and the comparison with Kubernetes' library for merging, from this
+# machine's own package sources.
 # Idempotent: with everything there it only looks, and takes milliseconds.
 set -eu
 
@@ -16,11 +17,14 @@ need setpriv util-linux
 need mount mount
 need dpkg-deb dpkg
 need git git
+need go golang-go
+[ -d /usr/share/gocode/src/sigs.k8s.io/structured-merge-diff ] ||
+    wanted="$wanted golang-k8s-sigs-structured-merge-diff-dev"
 
 [ -z "$wanted" ] && exit 0
 
 if [ "$(id -u)" != 0 ]; then
-    echo "the suite with real machines needs:$wanted; install them, and run it as root" >&2
+    echo "the suites with real machines and with Go need:$wanted; install them, and run it as root" >&2
     exit 1
 fi
 export DEBIAN_FRONTEND=noninteractive

@@ -14,6 +14,8 @@ mod combine;
 mod compare;
 mod fields;
 mod managers;
+#[cfg(all(test, feature = "oracle"))]
+mod oracle;
 mod set;
 #[cfg(test)]
 mod tests;
