@@ -44,15 +44,18 @@ pub(crate) fn pass(state: &mut State, now: Instant) -> Vec<Effect> {
     inherit(state);
     note_numbers(state);
     state.world.applying = revision::is_applying(state);
-    let plan = muster_planner::plan(&state.world);
+    let touched = std::mem::take(&mut state.touched);
+    let mut planner = std::mem::take(&mut state.planner);
+    let plan = planner.plan(&state.world, &touched);
     if let Some(next) = plan.next {
         state.wake_at(next);
     }
     let mut effects = tell_ends(state);
     effects.extend(deadlines::effects(state, now, &plan.cancels));
-    effects.extend(records(state, &plan, now));
-    effects.extend(starts(state, &plan, now));
+    effects.extend(records(state, plan, now));
+    effects.extend(starts(state, plan, now));
     effects.extend(totals(state, plan, now));
+    state.planner = planner;
     effects.extend(estimates(state, now));
     effects.extend(history::effects(state, now));
     presence::refresh(state, now);
@@ -77,10 +80,11 @@ fn inherit(state: &mut State) {
     state.inherited = all.map(|(name, _)| name.clone()).collect();
 }
 
-/// Numbers are never used twice, whatever the record says (rule A1).
+/// Numbers are never used twice, whatever the record says (rule A1): those of machines of which something changed.
 pub(crate) fn note_numbers(state: &mut State) {
     let world = &mut state.world;
-    for (name, machine) in &mut world.machines {
+    for name in &state.touched.machines {
+        let Some(machine) = world.machines.get_mut(name) else { continue };
         let from = ActivityName { machine: name.clone(), number: 0 };
         let to = ActivityName { machine: name.clone(), number: u64::MAX };
         let last = world.activities.range(from..=to).next_back().map(|(name, _)| name.number);
@@ -125,6 +129,7 @@ fn starts(state: &mut State, plan: &Plan, now: Instant) -> Vec<Effect> {
             continue;
         }
         state.dirty = true;
+        state.touched.machines.insert(name.clone());
         let spec = Arc::new(ActivitySpec::clone(spec));
         state.world.activities.insert(spec.name.clone(), Arc::new(reservation(&spec, epoch, now)));
         state.reserved.insert(spec.name.clone());
@@ -386,7 +391,7 @@ fn estimates(state: &mut State, now: Instant) -> Option<Effect> {
 }
 
 /// Records totals that changed, for each object at most once a second.
-fn totals(state: &mut State, plan: Plan, now: Instant) -> Vec<Effect> {
+fn totals(state: &mut State, plan: &Plan, now: Instant) -> Vec<Effect> {
     let mut effects = Vec::new();
     let mut wake: Option<Instant> = None;
     let mut due = |last: Option<Instant>| {
@@ -396,55 +401,58 @@ fn totals(state: &mut State, plan: Plan, now: Instant) -> Vec<Effect> {
         }
         at <= now
     };
-    for (baseline, summary) in plan.baselines {
-        let last = state.baselines.get(&baseline);
+    for (baseline, summary) in &plan.baselines {
+        let last = state.baselines.get(baseline);
         let key = Key::Baseline(baseline.clone());
-        let same = last.is_some_and(|(old, _)| *old == summary) && !state.unrecorded.contains(&key);
+        let same = last.is_some_and(|(old, _)| old == summary) && !state.unrecorded.contains(&key);
         if same || !state.may_write(&key, now) {
             continue;
         }
         if due(last.map(|(_, at)| *at)) {
             state.unrecorded.remove(&key);
             state.baselines.insert(baseline.clone(), (summary.clone(), now));
-            effects.push(Effect::RecordBaseline { baseline, summary: Box::new(summary) });
+            effects.push(Effect::RecordBaseline {
+                baseline: baseline.clone(),
+                summary: Box::new(summary.clone()),
+            });
         }
     }
-    for (name, summary) in plan.windows {
+    for (name, summary) in &plan.windows {
         let key = Key::Window(name.clone());
-        let changed = state.windows.get(&name) != Some(&summary) || state.unrecorded.contains(&key);
+        let changed = state.windows.get(name) != Some(summary) || state.unrecorded.contains(&key);
         if changed && state.may_write(&key, now) {
             state.unrecorded.remove(&key);
             state.windows.insert(name.clone(), summary.clone());
-            effects.push(Effect::RecordWindow { name, summary });
+            effects.push(Effect::RecordWindow { name: name.clone(), summary: summary.clone() });
         }
     }
-    for (name, summary) in plan.budgets {
-        let last = state.budgets.get(&name);
+    for (name, summary) in &plan.budgets {
+        let last = state.budgets.get(name);
         let key = Key::Budget(name.clone());
-        let same = last.is_some_and(|(old, _)| *old == summary) && !state.unrecorded.contains(&key);
+        let same = last.is_some_and(|(old, _)| old == summary) && !state.unrecorded.contains(&key);
         if same || !state.may_write(&key, now) {
             continue;
         }
         if due(last.map(|(_, at)| *at)) {
             state.unrecorded.remove(&key);
             state.budgets.insert(name.clone(), (summary.clone(), now));
-            effects.push(Effect::RecordBudget { name, summary });
+            effects.push(Effect::RecordBudget { name: name.clone(), summary: summary.clone() });
         }
     }
-    for (baseline, rollout) in plan.rollouts {
-        let last = state.rollouts.get(&baseline);
+    for (baseline, rollout) in &plan.rollouts {
+        let last = state.rollouts.get(baseline);
         let key = Key::Rollout(baseline.clone());
-        let same = last.is_some_and(|(old, _)| *old == rollout) && !state.unrecorded.contains(&key);
+        let same = last.is_some_and(|(old, _)| old == rollout) && !state.unrecorded.contains(&key);
         if same || !state.may_write(&key, now) {
             continue;
         }
         // What passes or is barred is a decision, not a total: it is on record at once (rules O2, O3).
-        let decided = last.is_none_or(|(old, _)| !old.decides_like(&rollout));
+        let decided = last.is_none_or(|(old, _)| !old.decides_like(rollout));
         if decided || due(last.map(|(_, at)| *at)) {
             state.unrecorded.remove(&key);
             state.rollouts.insert(baseline.clone(), (rollout.clone(), now));
             state.world.rollouts.insert(baseline.clone(), Arc::new(rollout.clone()));
-            effects.push(Effect::RecordRollout { baseline, rollout });
+            effects.push(Effect::RecordRollout { baseline: baseline.clone(), rollout: rollout.clone() });
         }
     }
     if let Some(wake) = wake {

@@ -34,6 +34,7 @@ pub(crate) fn refresh(state: &mut State, now: Instant) {
                     Unheard::Yet(until) => {
                         first_words = first_words.into_iter().chain(until).min();
                         if machine.presence != Presence::Never {
+                            state.touched.machines.insert(machine.name.clone());
                             Arc::make_mut(machine).presence = Presence::Never;
                             state.dirty = true;
                         }
@@ -58,6 +59,7 @@ pub(crate) fn refresh(state: &mut State, now: Instant) {
             };
             state.dirty |= !unchanged;
             if machine.presence != presence {
+                state.touched.machines.insert(machine.name.clone());
                 Arc::make_mut(machine).presence = presence;
             }
         }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use muster_model::{
     Activity, ActivityName, BaselineCommon, BaselineKind, BaselineRef, BaselineSummary, BudgetSummary,
-    Instant, Machine, MachineName, ObjectName, Phase, Presence, Rollout, Snapshot, WindowSummary,
+    Instant, Machine, MachineName, ObjectName, Phase, Plan, Presence, Rollout, Snapshot, WindowSummary,
 };
+use muster_planner::{Planner, Touched};
 use smol_str::SmolStr;
 
 use crate::durations::Durations;
@@ -87,6 +88,10 @@ pub struct State {
     pub(crate) next_look: Option<Instant>,
     /// When the first machine that reported and that no gateway speaks of counts as silent.
     pub(crate) first_words: Option<Instant>,
+    /// Plans again at the cost of what changed.
+    pub(crate) planner: Planner,
+    /// What of the world changed since it planned last.
+    pub(crate) touched: Touched,
 }
 
 impl State {
@@ -123,6 +128,12 @@ impl State {
         &self.world
     }
 
+    /// What was decided last.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        self.planner.last()
+    }
+
     /// Takes in what a watch showed.
     pub(crate) fn observe(&mut self, change: Change) {
         if self.is_known(&change) {
@@ -139,6 +150,23 @@ impl State {
             _ => {}
         }
         let world = &mut self.world;
+        match &change {
+            Change::Machine(machine) => drop(self.touched.machines.insert(machine.name.clone())),
+            Change::MachineGone(name) | Change::AbsenceResolved(name, _) => {
+                self.touched.machines.insert(name.clone());
+            }
+            Change::Activity(activity) => {
+                self.touched.machines.insert(activity.spec.name.machine.clone());
+            }
+            Change::ActivityGone(name) => drop(self.touched.machines.insert(name.machine.clone())),
+            Change::Inventory(digest, ..) | Change::InventoryGone(digest) => {
+                self.touched.inventories.insert(digest.clone());
+            }
+            Change::Proposal(key, ..) | Change::ProposalGone(key) => {
+                self.touched.proposals.insert(key.clone());
+            }
+            _ => {}
+        }
         match change {
             Change::Machine(mut machine) => {
                 // Made anew under the name, between two lists: what is known of the old one says nothing of it.
@@ -388,6 +416,7 @@ impl State {
                 if let Key::Activity(name) = key
                     && self.reserved.remove(name)
                 {
+                    self.touched.machines.insert(name.machine.clone());
                     self.world.activities.remove(name);
                 }
             }

@@ -5,6 +5,7 @@
 //! it runs the machine is unavailable to all of them. Baselines that observe have no number.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use jiff::SignedDuration;
 use muster_model::{
@@ -18,7 +19,7 @@ use crate::select::Resources;
 use crate::timer::{Timer, after};
 
 /// One number and how it is used.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Group {
     /// N of rule B1.
     pub(crate) machines: usize,
@@ -38,185 +39,188 @@ impl Group {
     }
 }
 
-/// A machine in a group.
-#[derive(Clone, Copy, Debug)]
-struct Place {
+/// What one machine is to one group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Charge {
     group: usize,
+    /// It is one of the group's N.
+    is_member: bool,
     /// It counts as unavailable already.
-    counted: bool,
+    is_counted: bool,
 }
 
-/// All groups, and every machine's places in them.
-pub(crate) struct Tally<'a> {
-    resources: &'a Resources<'a>,
-    /// The DisruptionBudgets', then the package baselines'.
-    groups: Vec<Group>,
-    /// Along the cases.
-    places: Vec<Vec<Place>>,
+/// How one machine counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// By group; the DisruptionBudgets come first.
+    pub(crate) charges: Arc<[Charge]>,
+    in_flight: bool,
+    /// What starts there takes a place in each of these groups.
+    takes_places: bool,
 }
 
-impl<'a> Tally<'a> {
-    pub(crate) fn of(
-        snapshot: &Snapshot,
-        resources: &'a Resources<'a>,
-        cases: &[Case<'_>],
-        timer: &Timer,
-    ) -> Self {
-        let budgets = resources.budgets.len();
-        let mut tally = Self {
-            resources,
-            groups: vec![Group::default(); budgets + resources.packages.len()],
-            places: Vec::with_capacity(cases.len()),
+/// How machines count that are alike; most share it.
+pub(crate) type Charges = BTreeSet<Arc<[Charge]>>;
+
+/// All groups: the DisruptionBudgets', then the package baselines'.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Groups(Vec<Group>);
+
+impl Groups {
+    pub(crate) fn new(resources: &Resources<'_>) -> Self {
+        Self(vec![Group::default(); resources.budgets.len() + resources.packages.len()])
+    }
+
+    pub(crate) fn add(&mut self, standing: &Standing) {
+        for charge in standing.charges.iter() {
+            let group = &mut self.0[charge.group];
+            group.machines += usize::from(charge.is_member);
+            group.unavailable += usize::from(charge.is_counted);
+            group.in_flight += usize::from(standing.in_flight);
+        }
+    }
+
+    pub(crate) fn take_away(&mut self, standing: &Standing) {
+        for charge in standing.charges.iter() {
+            let group = &mut self.0[charge.group];
+            group.machines -= usize::from(charge.is_member);
+            group.unavailable -= usize::from(charge.is_counted);
+            group.in_flight -= usize::from(standing.in_flight);
+        }
+    }
+
+    /// Works out how many each allows; whether one that allowed none does now, or the other way round.
+    pub(crate) fn limit(&mut self, resources: &Resources<'_>) -> bool {
+        let (budgets, baselines) = self.0.split_at_mut(resources.budgets.len());
+        let mut turned = false;
+        let mut allow = |group: &mut Group, allowed: usize| {
+            turned |= (group.allowed == 0) != (allowed == 0);
+            group.allowed = allowed;
         };
-        for case in cases {
-            let places = tally.count(snapshot, case, timer);
-            tally.places.push(places);
+        for (budget, group) in resources.budgets.iter().zip(budgets) {
+            allow(group, budget.limit.allowed_of(group.machines));
         }
-        for (budget, group) in resources.budgets.iter().zip(&mut tally.groups) {
-            group.allowed = budget.limit.allowed_of(group.machines);
+        for (baseline, group) in resources.packages.iter().zip(baselines) {
+            allow(group, baseline.rollout.max_unavailable.max_unavailable_of(group.machines));
         }
-        for (baseline, group) in resources.packages.iter().zip(&mut tally.groups[budgets..]) {
-            group.allowed = baseline.rollout.max_unavailable.max_unavailable_of(group.machines);
-        }
-        tally
+        turned
     }
 
     pub(crate) fn budget(&self, place: usize) -> &Group {
-        &self.groups[place]
+        &self.0[place]
     }
 
-    pub(crate) fn package_baseline(&self, place: usize) -> &Group {
-        &self.groups[self.resources.budgets.len() + place]
-    }
-
-    /// Whether the machine counts against all of its groups already, so that its start takes no new place (rule B3).
-    pub(crate) fn is_counted(&self, case: usize) -> bool {
-        self.places[case].iter().all(|place| place.counted)
+    pub(crate) fn package_baseline(&self, resources: &Resources<'_>, place: usize) -> &Group {
+        &self.0[resources.budgets.len() + place]
     }
 
     /// Whether some group of the machine's allows none at all (rule B1).
-    pub(crate) fn has_none(&self, case: usize) -> bool {
-        self.places[case].iter().any(|place| self.groups[place.group].allowed == 0)
+    pub(crate) fn has_none(&self, standing: &Standing) -> bool {
+        standing.places().iter().any(|charge| self.0[charge.group].allowed == 0)
     }
 
-    /// Takes a place in every group of the machine, or in none and says which is full.
-    pub(crate) fn admit(&mut self, case: usize) -> Result<(), Verdict> {
-        let mut full = None;
-        for place in &self.places[case] {
-            let group = &self.groups[place.group];
-            if group.allowed == 0 {
-                return Err(self.zero(place.group));
-            }
-            if full.is_none()
-                && (group.in_flight >= group.allowed
-                    || (!place.counted && group.unavailable >= group.allowed))
-            {
-                full = Some(place.group);
-            }
+    /// Takes a place in each of these groups, or in none and says which is full.
+    pub(crate) fn admit(&mut self, places: &[Charge]) -> Result<(), Full> {
+        if let Some(full) = self.full(places) {
+            return Err(full);
         }
-        if let Some(group) = full {
-            return Err(self.full(group));
-        }
-        for place in &mut self.places[case] {
-            let group = &mut self.groups[place.group];
+        for place in places {
+            let group = &mut self.0[place.group];
             group.in_flight += 1;
-            group.unavailable += usize::from(!place.counted);
-            place.counted = true;
+            group.unavailable += usize::from(!place.is_counted);
         }
         Ok(())
     }
 
-    fn zero(&self, group: usize) -> Verdict {
-        let (budget, baseline) = match group.checked_sub(self.resources.budgets.len()) {
-            None => (Some(self.resources.budgets[group].name.clone()), None),
-            Some(baseline) => (None, Some(self.resources.packages[baseline].reference())),
+    /// Which of these groups has no place left.
+    pub(crate) fn full(&self, places: &[Charge]) -> Option<Full> {
+        if let Some(none) = places.iter().find(|place| self.0[place.group].allowed == 0) {
+            return Some(Full::Zero(none.group));
+        }
+        let is_full = |place: &&Charge| {
+            let group = &self.0[place.group];
+            group.in_flight >= group.allowed || (!place.is_counted && group.unavailable >= group.allowed)
         };
-        Verdict::Blocked(Reason::BudgetIsZero { budget, baseline })
+        let full = places.iter().find(is_full)?.group;
+        let Group { machines: _, allowed, unavailable, in_flight: _ } = self.0[full];
+        Some(Full::Taken { group: full, unavailable, allowed })
     }
+}
 
-    fn full(&self, group: usize) -> Verdict {
-        let Group { machines: _, allowed: max_unavailable, unavailable, in_flight: _ } = self.groups[group];
-        Verdict::Waiting(match group.checked_sub(self.resources.budgets.len()) {
-            None => WaitingOn::Budget {
-                budget: self.resources.budgets[group].name.clone(),
-                unavailable,
-                max_unavailable,
-            },
-            Some(baseline) => {
-                let baseline = self.resources.packages[baseline].reference();
-                WaitingOn::MaxUnavailable { baseline, unavailable, max_unavailable }
-            }
-        })
-    }
+/// Why a machine has to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// The group allows none at all.
+    Zero(usize),
+    /// All of its places are taken.
+    Taken { group: usize, unavailable: usize, allowed: usize },
+}
 
-    /// Counts one machine, and says where it has its places.
-    fn count(&mut self, snapshot: &Snapshot, case: &Case<'_>, timer: &Timer) -> Vec<Place> {
-        let standing = Standing::of(self.resources, case, timer);
-        if !case.counts() {
-            self.charge_only(case, &standing);
-            return Vec::new();
-        }
-        let mut places = Vec::new();
-        for budget in &case.picked.budgets {
-            let absent = self.resources.budgets[*budget].absent;
-            places.extend(self.take(*budget, &standing, standing.in_budget(snapshot, case, absent)));
-        }
-        for baseline in case.picked.packages.iter().filter(|place| self.resources.enforces(**place)) {
-            let group = self.resources.budgets.len() + baseline;
-            places.extend(self.take(
-                group,
-                &standing,
-                standing.in_budget(snapshot, case, AbsentMachines::Ignore),
-            ));
-        }
-        // Charged to a budget when it was made, though that no longer selects the machine (rule B6).
-        for (group, budget) in self.resources.budgets.iter().enumerate() {
-            if standing.charged.contains(&&budget.name) && !case.picked.budgets.contains(&group) {
-                self.groups[group].unavailable += 1;
-                self.groups[group].in_flight += usize::from(standing.in_flight);
-                places.push(Place { group, counted: true });
+impl Full {
+    pub(crate) fn verdict(self, resources: &Resources<'_>) -> Verdict {
+        let baseline = |group: usize| {
+            let place = group.checked_sub(resources.budgets.len())?;
+            Some(resources.packages[place].reference())
+        };
+        match self {
+            Self::Zero(group) => {
+                let baseline = baseline(group);
+                let budget = baseline.is_none().then(|| resources.budgets[group].name.clone());
+                Verdict::Blocked(Reason::BudgetIsZero { budget, baseline })
             }
-        }
-        places
-    }
-
-    /// What is in flight disrupts its machine, whether or not that is in any N by now: revoked, say, or not admitted any
-    /// more. It keeps its places until it is over (rules B4, B6).
-    fn charge_only(&mut self, case: &Case<'_>, standing: &Standing<'_>) {
-        if !standing.in_flight {
-            return;
-        }
-        for (group, budget) in self.resources.budgets.iter().enumerate() {
-            if standing.charged.contains(&&budget.name) || case.picked.budgets.contains(&group) {
-                self.groups[group].unavailable += 1;
-                self.groups[group].in_flight += 1;
-            }
-        }
-        let unfinished = case.history.unfinished();
-        let steps = unfinished.into_iter().flat_map(|activity| &activity.spec.steps);
-        let served: BTreeSet<_> = steps.flat_map(|step| step.baselines.keys()).collect();
-        for (place, baseline) in self.resources.packages.iter().enumerate() {
-            if self.resources.enforces(place) && served.contains(&baseline.reference()) {
-                let group = &mut self.groups[self.resources.budgets.len() + place];
-                group.unavailable += 1;
-                group.in_flight += 1;
+            Self::Taken { group, unavailable, allowed: max_unavailable } => {
+                Verdict::Waiting(match baseline(group) {
+                    None => {
+                        let budget = resources.budgets[group].name.clone();
+                        WaitingOn::Budget { budget, unavailable, max_unavailable }
+                    }
+                    Some(baseline) => WaitingOn::MaxUnavailable { baseline, unavailable, max_unavailable },
+                })
             }
         }
     }
+}
 
-    /// `counted`: `None` if the machine is no part of the group.
-    fn take(&mut self, group: usize, standing: &Standing<'_>, counted: Option<bool>) -> Option<Place> {
-        let counted = counted?;
-        let numbers = &mut self.groups[group];
-        numbers.machines += 1;
-        numbers.unavailable += usize::from(counted);
-        numbers.in_flight += usize::from(standing.in_flight);
-        Some(Place { group, counted })
+impl Standing {
+    /// In which groups what starts there takes a place.
+    pub(crate) fn places(&self) -> &[Charge] {
+        if self.takes_places { &self.charges } else { &[] }
+    }
+
+    /// Whether the machine counts against all of its groups already, so that its start takes no new place (rule B3).
+    pub(crate) fn is_counted(&self) -> bool {
+        self.places().iter().all(|charge| charge.is_counted)
+    }
+
+    /// How the machine counts.
+    pub(crate) fn of(
+        snapshot: &Snapshot,
+        resources: &Resources<'_>,
+        case: &Case<'_>,
+        known: &mut Charges,
+        timer: &Timer,
+    ) -> Self {
+        let why = Why::of(resources, case, timer);
+        let takes_places = case.counts();
+        let charges = if takes_places {
+            why.charges(snapshot, resources, case)
+        } else {
+            why.charges_in_flight(resources, case)
+        };
+        let charges = match known.get(charges.as_slice()) {
+            Some(known) => known.clone(),
+            None => {
+                let charges: Arc<[Charge]> = charges.into();
+                known.insert(charges.clone());
+                charges
+            }
+        };
+        Self { charges, in_flight: why.in_flight, takes_places }
     }
 }
 
 /// Why a machine counts as unavailable, if it does (rule B2).
-struct Standing<'a> {
+struct Why<'a> {
     in_flight: bool,
     /// By what we did: in flight, within `minReady`, or failed and not resolved.
     by_us: bool,
@@ -225,15 +229,14 @@ struct Standing<'a> {
     charged: BTreeSet<&'a ObjectName>,
 }
 
-impl<'a> Standing<'a> {
+impl<'a> Why<'a> {
     fn of(resources: &Resources<'_>, case: &Case<'a>, timer: &Timer) -> Self {
-        let mut standing =
-            Self { in_flight: false, by_us: false, unhealthy: false, charged: BTreeSet::new() };
+        let mut why = Self { in_flight: false, by_us: false, unhealthy: false, charged: BTreeSet::new() };
         let mut superseded = false;
         for activity in case.history.newest_first() {
             let holds = match activity.phase {
                 Phase::Pending | Phase::Delivered | Phase::Running | Phase::Verifying => {
-                    standing.in_flight = true;
+                    why.in_flight = true;
                     true
                 }
                 Phase::Succeeded => {
@@ -244,12 +247,54 @@ impl<'a> Standing<'a> {
                 Phase::Refused | Phase::Interrupted | Phase::Canceled | Phase::Expired => false,
             };
             if holds {
-                standing.by_us = true;
-                standing.charged.extend(&activity.spec.budgets);
+                why.by_us = true;
+                why.charged.extend(&activity.spec.budgets);
             }
         }
-        standing.unhealthy = is_unhealthy(resources, case);
-        standing
+        why.unhealthy = is_unhealthy(resources, case);
+        why
+    }
+
+    fn charges(&self, snapshot: &Snapshot, resources: &Resources<'_>, case: &Case<'_>) -> Vec<Charge> {
+        let mut charges = Vec::new();
+        let mut take = |group: usize, counted: Option<bool>| {
+            charges.extend(counted.map(|is_counted| Charge { group, is_member: true, is_counted }));
+        };
+        for budget in &case.picked.budgets {
+            take(*budget, self.in_budget(snapshot, case, resources.budgets[*budget].absent));
+        }
+        for baseline in case.picked.packages.iter().filter(|place| resources.enforces(**place)) {
+            let counted = self.in_budget(snapshot, case, AbsentMachines::Ignore);
+            take(resources.budgets.len() + baseline, counted);
+        }
+        // Charged to a budget when it was made, though that no longer selects the machine (rule B6).
+        for (group, budget) in resources.budgets.iter().enumerate() {
+            if self.charged.contains(&&budget.name) && !case.picked.budgets.contains(&group) {
+                charges.push(Charge { group, is_member: false, is_counted: true });
+            }
+        }
+        charges
+    }
+
+    /// What is in flight disrupts its machine, whether or not that is in any N by now: revoked, say, or not admitted any
+    /// more. It keeps its places until it is over (rules B4, B6).
+    fn charges_in_flight(&self, resources: &Resources<'_>, case: &Case<'_>) -> Vec<Charge> {
+        if !self.in_flight {
+            return Vec::new();
+        }
+        let unfinished = case.history.unfinished();
+        let steps = unfinished.into_iter().flat_map(|activity| &activity.spec.steps);
+        let served: BTreeSet<_> = steps.flat_map(|step| step.baselines.keys()).collect();
+        let budgets = resources.budgets.iter().enumerate().filter(|(group, budget)| {
+            self.charged.contains(&&budget.name) || case.picked.budgets.contains(group)
+        });
+        let baselines =
+            resources.packages.iter().enumerate().filter(|(place, baseline)| {
+                resources.enforces(*place) && served.contains(&baseline.reference())
+            });
+        let budgets = budgets.map(|(group, _)| group);
+        let groups = budgets.chain(baselines.map(|(place, _)| resources.budgets.len() + place));
+        groups.map(|group| Charge { group, is_member: false, is_counted: true }).collect()
     }
 
     /// Whether it counts against a budget that selects it, or `None` if it is no part of that budget (rule B4).

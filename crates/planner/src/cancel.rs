@@ -3,45 +3,42 @@
 //! One that waits for a gateway is ended. One that a machine was given may be under way unseen, so it is only asked to
 //! end, and only where somebody closed what was open: a change of mind about its packages is for the next activity.
 
-use std::collections::BTreeMap;
-
 use muster_model::{
-    Activity, ActivityName, Change, OutcomeReason, PackageKey, PackageWish, Phase, Step, StepAction,
+    Activity, ActivityName, Change, MachineName, OutcomeReason, PackageKey, PackageWish, Phase, Snapshot,
+    Step, StepAction,
 };
 
 use crate::case::Case;
 use crate::machine::{World, may_reboot};
 use crate::target::{choose, is_met};
 
-pub(crate) fn cancels(world: &World<'_>, cases: &[Case<'_>]) -> BTreeMap<ActivityName, OutcomeReason> {
-    let mut cancels = BTreeMap::new();
-    let is_open = |activity: &Activity| activity.phase == Phase::Pending && !activity.cancel;
-    for case in cases {
-        for activity in case.history.newest_first().filter(|activity| !activity.cancel) {
-            let reason = match activity.phase {
-                Phase::Pending => shut(world, case, activity).or_else(|| unwanted(world, case, activity)),
-                Phase::Delivered => shut(world, case, activity),
-                Phase::Running
-                | Phase::Verifying
-                | Phase::Succeeded
-                | Phase::Failed
-                | Phase::Refused
-                | Phase::Interrupted
-                | Phase::Canceled
-                | Phase::Expired => None,
-            };
-            if let Some(reason) = reason {
-                cancels.insert(activity.spec.name.clone(), reason);
-            }
-        }
-    }
-    let machines = &world.snapshot.machines;
-    for (name, activity) in &world.snapshot.activities {
-        if is_open(activity) && !machines.contains_key(&name.machine) {
-            cancels.insert(name.clone(), OutcomeReason::Contradicted);
-        }
-    }
-    cancels
+/// Of one machine's activities.
+pub(crate) fn cancels(world: &World<'_>, case: &Case<'_>) -> Vec<(ActivityName, OutcomeReason)> {
+    let asked = case.history.newest_first().filter(|activity| !activity.cancel);
+    let reasons = asked.filter_map(|activity| {
+        let reason = match activity.phase {
+            Phase::Pending => shut(world, case, activity).or_else(|| unwanted(world, case, activity)),
+            Phase::Delivered => shut(world, case, activity),
+            Phase::Running
+            | Phase::Verifying
+            | Phase::Succeeded
+            | Phase::Failed
+            | Phase::Refused
+            | Phase::Interrupted
+            | Phase::Canceled
+            | Phase::Expired => None,
+        };
+        Some((activity.spec.name.clone(), reason?))
+    });
+    reasons.collect()
+}
+
+/// Of the activities of a machine that is no more.
+pub(crate) fn of_nobody(snapshot: &Snapshot, machine: &MachineName) -> Vec<(ActivityName, OutcomeReason)> {
+    let open = snapshot
+        .activities_of(machine)
+        .filter(|activity| activity.phase == Phase::Pending && !activity.cancel);
+    open.map(|activity| (activity.spec.name.clone(), OutcomeReason::Contradicted)).collect()
 }
 
 /// Whether somebody closed what was open when it was made: the machine, or its windows.

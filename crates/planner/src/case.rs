@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use muster_model::{
-    Activity, Architecture, Capability, Digest, Inventory, Machine, MachineName, PackageKey, Report,
-    Reported, Snapshot, Unknown,
+    Activity, Architecture, Capability, Digest, Inventory, Machine, PackageKey, Report, Reported, Snapshot,
+    Unknown,
 };
 
 use crate::attempts::History;
@@ -14,16 +15,16 @@ use crate::merge::Merged;
 use crate::phasing::{KeptBack, Phased};
 use crate::presence::{Hearing, hearing};
 use crate::select::{Picked, Resources, Selector};
-use crate::timer::Timer;
-use crate::upgrade::{Known, extended, learn, recorded};
+use crate::timer::Timers;
+use crate::upgrade::{Known, extended, learn};
 
 /// One machine's case.
 pub(crate) struct Case<'a> {
-    /// Its number among the cases.
+    /// Its number among the machines.
     pub(crate) place: usize,
     pub(crate) machine: &'a Machine,
     pub(crate) reported: Option<&'a Reported>,
-    pub(crate) picked: Picked,
+    pub(crate) picked: Arc<Picked>,
     pub(crate) hearing: Hearing,
     /// Why nothing can be said of it, if so (rule M1).
     pub(crate) unknown: Option<Unknown>,
@@ -54,6 +55,11 @@ impl<'a> Case<'a> {
     pub(crate) fn counts(&self) -> bool {
         self.machine.admitted && !self.machine.revoked && self.hearing != Hearing::Never
     }
+
+    /// Of these, what rollouts are about: not absent (rule B4).
+    pub(crate) fn is_member(&self) -> bool {
+        self.counts() && !matches!(self.hearing, Hearing::Absent { .. })
+    }
 }
 
 /// One machine's activities, and the highest number among all of its name.
@@ -63,24 +69,19 @@ pub(crate) struct Kept<'a> {
     highest: u64,
 }
 
-/// Every machine's activities, oldest first.
+/// A machine's activities, oldest first.
 ///
 /// A machine made anew under an old name is another one: what the old one finished says nothing of it. What is not
 /// finished is on its way to that name all the same, so nothing else starts there.
-pub(crate) fn histories(snapshot: &Snapshot) -> BTreeMap<&MachineName, Kept<'_>> {
-    let mut histories: BTreeMap<&MachineName, Kept<'_>> = BTreeMap::new();
-    for (name, activity) in &snapshot.activities {
-        let kept = histories.entry(&name.machine).or_default();
-        kept.highest = kept.highest.max(name.number);
-        let ours = snapshot
-            .machines
-            .get(&name.machine)
-            .is_none_or(|machine| machine.uid == activity.spec.machine_uid);
-        if ours || !activity.phase.is_finished() {
+pub(crate) fn history<'a>(snapshot: &'a Snapshot, machine: &'a Machine) -> Kept<'a> {
+    let mut kept = Kept::default();
+    for activity in snapshot.activities_of(&machine.name) {
+        kept.highest = kept.highest.max(activity.spec.name.number);
+        if activity.spec.machine_uid == machine.uid || !activity.phase.is_finished() {
             kept.all.push(activity);
         }
     }
-    histories
+    kept
 }
 
 /// What a machine's evaluation depends on.
@@ -99,87 +100,105 @@ type Evaluated<'a> = (Rc<Merged>, Rc<Evaluation<'a>>);
 /// What machines share, by what it depends on.
 #[derive(Default)]
 struct Shared<'a> {
-    merged: BTreeMap<(Picked, Architecture), Rc<Merged>>,
+    /// By who asks, and for which architecture.
+    merged: BTreeMap<(Vec<usize>, Vec<usize>, Architecture), Rc<Merged>>,
+    /// The same by the address of what picks: most machines are found here.
+    picked: BTreeMap<*const Picked, Vec<(Architecture, Rc<Merged>)>>,
     evaluations: BTreeMap<Twins<'a>, Evaluated<'a>>,
     /// Of machines without an inventory.
     blank: BTreeMap<*const Merged, Rc<Evaluation<'a>>>,
     phased: Phased<'a>,
-    known: Known,
-    /// Whose upgrades are known.
-    learned: BTreeSet<(*const Merged, &'a Digest, KeptBack)>,
+    /// What is known of upgrades, by who sees them.
+    lacks: BTreeMap<(*const Merged, &'a Digest, KeptBack), Arc<Known>>,
 }
 
-/// All machines' cases in the order of their names, and the sets of windows that they refer to.
-pub(crate) fn cases<'a>(
-    snapshot: &'a Snapshot,
-    resources: &Resources<'_>,
-    histories: &'a BTreeMap<&MachineName, Kept<'a>>,
-    timer: &Timer,
-) -> (Vec<Case<'a>>, Vec<Vec<usize>>) {
-    let mut selector = Selector::new(resources);
-    let mut shared = Shared::default();
-    let nowhere = Architecture::parse("all").expect("all is an architecture's name");
-    let asked: Vec<(Picked, Rc<Merged>)> = snapshot
-        .machines
-        .values()
-        .map(|machine| {
+/// Machines that are looked at again, with what is asked of each.
+pub(crate) struct Asked<'a> {
+    machines: Vec<(usize, &'a Machine, Arc<Picked>, Rc<Merged>)>,
+    shared: Shared<'a>,
+}
+
+impl<'a> Asked<'a> {
+    pub(crate) fn of(
+        resources: &Resources<'_>,
+        selector: &mut Selector<'_>,
+        machines: impl Iterator<Item = (usize, &'a Machine)>,
+    ) -> Self {
+        let mut shared = Shared::default();
+        let nowhere = Architecture::parse("all").expect("all is an architecture's name");
+        let machines = machines.map(|(place, machine)| {
             let picked = selector.pick(machine);
             let reported = machine.reported.as_ref();
             let architecture = reported.map_or(&nowhere, |reported| &reported.report.architecture);
             let merged = shared.merge(resources, &picked, architecture);
-            (picked, merged)
-        })
-        .collect();
-    // What one machine lacks, others have: so all upgrades are looked for first.
-    shared.known = recorded(snapshot, resources);
-    for (machine, (_, merged)) in snapshot.machines.values().zip(&asked) {
-        shared.learn(snapshot, merged, machine);
+            (place, machine, picked, merged)
+        });
+        let machines = machines.collect();
+        Self { machines, shared }
     }
-    let machines = snapshot.machines.values().zip(asked);
-    let cases = machines.enumerate().map(|(place, (machine, (picked, merged)))| {
-        let machine: &Machine = machine;
-        let hearing = hearing(machine, &snapshot.policy, timer);
-        let (merged, evaluation) = shared.evaluate(snapshot, resources, &merged, machine);
-        Case {
-            place,
-            machine,
-            reported: machine.reported.as_ref(),
-            picked,
-            hearing,
-            unknown: hearing.unknown(&snapshot.policy, timer),
-            history: match histories.get(&machine.name) {
-                Some(kept) => History { all: &kept.all, highest: kept.highest },
-                None => History { all: &[], highest: 0 },
-            },
-            merged,
-            evaluation,
-        }
-    });
-    let cases = cases.collect();
-    (cases, selector.window_sets())
+
+    /// The upgrades that each of them lacks. What one machine lacks, others have: so all are looked for first.
+    pub(crate) fn lacks(&mut self, snapshot: &'a Snapshot) -> Vec<(usize, Option<Arc<Known>>)> {
+        let Self { machines, shared } = self;
+        let found = machines
+            .iter()
+            .map(|(place, machine, _, merged)| (*place, shared.lacks(snapshot, merged, machine)));
+        found.collect()
+    }
+
+    /// Their cases; `known`: all upgrades that somebody lacks, or that are on record.
+    pub(crate) fn cases(
+        self,
+        snapshot: &'a Snapshot,
+        resources: &Resources<'_>,
+        histories: &'a [Kept<'a>],
+        known: &Known,
+        timers: &mut Timers<'_>,
+    ) -> Vec<Case<'a>> {
+        let Self { machines, mut shared } = self;
+        let machines = machines.into_iter().zip(histories);
+        let cases = machines.enumerate().map(|(number, ((place, machine, picked, merged), kept))| {
+            let (merged, evaluation) = shared.evaluate(snapshot, resources, &merged, machine, known);
+            timers.of(number, |timer| {
+                let hearing = hearing(machine, &snapshot.policy, timer);
+                if let Some(reported) = &machine.reported {
+                    // What is said to be of the future is taken for of now.
+                    timer.wake(Some(reported.time));
+                }
+                Case {
+                    place,
+                    machine,
+                    reported: machine.reported.as_ref(),
+                    picked,
+                    hearing,
+                    unknown: hearing.unknown(&snapshot.policy, timer),
+                    history: History { all: &kept.all, highest: kept.highest },
+                    merged,
+                    evaluation,
+                }
+            })
+        });
+        cases.collect()
+    }
 }
 
 impl<'a> Shared<'a> {
     fn merge(
         &mut self,
         resources: &Resources<'_>,
-        picked: &Picked,
+        picked: &Arc<Picked>,
         architecture: &Architecture,
     ) -> Rc<Merged> {
-        // Budgets and windows have no say in what is asked.
-        let asked = Picked {
-            packages: picked.packages.clone(),
-            kernels: picked.kernels.clone(),
-            budgets: Vec::new(),
-            windows: 0,
-        };
-        let key = (asked, architecture.clone());
-        if let Some(known) = self.merged.get(&key) {
-            return known.clone();
+        let known = self.picked.entry(Arc::as_ptr(picked)).or_default();
+        if let Some((_, merged)) = known.iter().find(|(other, _)| other == architecture) {
+            return merged.clone();
         }
-        let merged = Rc::new(Merged::of(resources, picked, architecture));
-        self.merged.insert(key, merged.clone());
-        merged
+        // Budgets and windows have no say in what is asked.
+        let key = (picked.packages.clone(), picked.kernels.clone(), architecture.clone());
+        let make = || Rc::new(Merged::of(resources, picked, architecture));
+        let merged = self.merged.entry(key).or_insert_with(make);
+        known.push((architecture.clone(), merged.clone()));
+        merged.clone()
     }
 
     fn evaluate(
@@ -188,6 +207,7 @@ impl<'a> Shared<'a> {
         resources: &Resources<'_>,
         merged: &Rc<Merged>,
         machine: &'a Machine,
+        known: &Known,
     ) -> Evaluated<'a> {
         let address = Rc::as_ptr(merged);
         let Some((report, digest, inventory)) = known_packages(snapshot, machine) else {
@@ -207,7 +227,7 @@ impl<'a> Shared<'a> {
             selects_kernels,
         };
         let make = || {
-            let merged = extended(merged, inventory, &kept_back, &self.known);
+            let merged = extended(merged, inventory, &kept_back, known);
             let inventory = Some((digest, inventory));
             let holds = &machine.holds;
             let evaluation = Evaluation::of(resources, &merged, inventory, holds, kept_back, selects_kernels);
@@ -216,16 +236,27 @@ impl<'a> Shared<'a> {
         self.evaluations.entry(twins).or_insert_with(make).clone()
     }
 
-    /// Looks for the upgrades that a machine lacks.
-    fn learn(&mut self, snapshot: &'a Snapshot, merged: &Rc<Merged>, machine: &'a Machine) {
+    /// The upgrades that a machine lacks.
+    fn lacks(
+        &mut self,
+        snapshot: &'a Snapshot,
+        merged: &Rc<Merged>,
+        machine: &'a Machine,
+    ) -> Option<Arc<Known>> {
         if !merged.upgrades.is_any() {
-            return;
+            return None;
         }
-        let Some((report, digest, inventory)) = known_packages(snapshot, machine) else { return };
+        let (report, digest, inventory) = known_packages(snapshot, machine)?;
         let kept_back = self.kept_back(merged, report, digest, inventory);
-        if self.learned.insert((Rc::as_ptr(merged), digest, kept_back.clone())) {
-            learn(&mut self.known, merged, inventory, &kept_back);
+        let key = (Rc::as_ptr(merged), digest, kept_back);
+        if let Some(known) = self.lacks.get(&key) {
+            return Some(known.clone());
         }
+        let mut known = Known::new();
+        learn(&mut known, merged, inventory, &key.2);
+        let known = Arc::new(known);
+        self.lacks.insert(key, known.clone());
+        Some(known)
     }
 
     fn kept_back(

@@ -3,7 +3,7 @@
 //! Machines that share baselines, architecture, inventory and our holds share the answer: in a fleet of twins it is
 //! worked out once.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -33,9 +33,9 @@ pub(crate) struct Evaluation<'a> {
     kept_back: KeptBack,
     /// The machine can let a new kernel boot on trial (rule K2); asked only where there may be upgrades.
     pub(crate) selects_kernels: bool,
-    /// Machines whose items it is; for the rollouts.
-    pub(crate) machines: Cell<usize>,
     choices: RefCell<BTreeMap<Vec<usize>, Rc<Choice>>>,
+    /// The proposals that were looked for.
+    asked: RefCell<BTreeSet<ProposalKey>>,
 }
 
 /// Which of the wanted changes one transaction may make.
@@ -68,8 +68,8 @@ impl<'a> Evaluation<'a> {
             lifts: BTreeSet::new(),
             kept_back,
             selects_kernels,
-            machines: Cell::new(0),
             choices: RefCell::default(),
+            asked: RefCell::default(),
         };
         if let Some((_, inventory)) = inventory {
             let judge = |one| judge(resources, one, inventory, our_holds, &found.kept_back);
@@ -104,8 +104,8 @@ impl<'a> Evaluation<'a> {
             lifts,
             kept_back,
             selects_kernels,
-            machines: _,
             choices: _,
+            asked: _,
         } = self;
         let mut judged = judged.clone();
         for (place, version) in targets {
@@ -119,8 +119,8 @@ impl<'a> Evaluation<'a> {
             lifts: lifts.clone(),
             kept_back: kept_back.clone(),
             selects_kernels: *selects_kernels,
-            machines: Cell::new(0),
             choices: RefCell::default(),
+            asked: RefCell::default(),
         }
     }
 
@@ -133,6 +133,11 @@ impl<'a> Evaluation<'a> {
         place: usize,
     ) -> bool {
         !self.choose(snapshot, resources, merged, vec![place]).refused.is_empty()
+    }
+
+    /// The proposals that were looked for so far: what is chosen may be another once one of them comes or goes.
+    pub(crate) fn asked(&self) -> BTreeSet<ProposalKey> {
+        self.asked.borrow().clone()
     }
 
     /// Whether dpkg left a package that a requirement names unfinished.
@@ -250,6 +255,7 @@ impl Chooser<'_> {
         let wanted = self.wanted(picked);
         let Some(inventory) = self.evaluation.digest else { return Answer::Awaited(wanted) };
         let key = ProposalKey { inventory: inventory.clone(), wanted: wanted.digest() };
+        self.evaluation.asked.borrow_mut().insert(key.clone());
         let Some(proposal) = self.snapshot.proposals.get(&key) else { return Answer::Awaited(wanted) };
         match crate::transaction::transaction(self.resources, self.merged, self.evaluation, picked, proposal)
         {

@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use muster_model::{
-    Activity, ActivitySpec, BaselineRef, Capability, Machine, PackageKey, Presence, Reason, RebootWhen,
-    RequirementVerdict, Snapshot, StepAction, Suspender, Unmanaged, Verdict, WaitingOn, Wanted,
+    Activity, ActivitySpec, BaselineRef, Capability, Machine, MachinePlan, PackageKey, Presence, ProposalKey,
+    Reason, RebootWhen, RequirementVerdict, Snapshot, StepAction, Suspender, Unmanaged, Verdict, WaitingOn,
+    Wanted,
 };
 use smol_str::{SmolStr, ToSmolStr, format_smolstr};
 
@@ -34,7 +35,7 @@ pub(crate) struct World<'a> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) resources: &'a Resources<'a>,
     pub(crate) windows: Windows<'a>,
-    pub(crate) rollouts: Rollouts,
+    pub(crate) rollouts: &'a Rollouts,
     /// With the last released targets (rule O4).
     pub(crate) lowered: Lowered<'a>,
     pub(crate) overrides: Overrides<'a>,
@@ -100,6 +101,7 @@ pub(crate) enum By {
 }
 
 /// A requirement that is not as wanted.
+#[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) by: By,
     resource: SmolStr,
@@ -109,6 +111,7 @@ pub(crate) struct Entry {
 }
 
 /// The answer for one machine, but for its budgets.
+#[derive(Debug)]
 pub(crate) struct Draft {
     /// What is decided already.
     verdict: Option<Verdict>,
@@ -120,12 +123,8 @@ pub(crate) struct Draft {
     pub(crate) holds: BTreeSet<PackageKey>,
     /// What would start.
     pub(crate) spec: Option<Box<ActivitySpec>>,
-}
-
-/// A draft with its last word.
-pub(crate) struct Decided {
-    pub(crate) verdict: Verdict,
-    pub(crate) requirements: Vec<RequirementVerdict>,
+    /// The proposals that were looked for.
+    pub(crate) asked: BTreeSet<ProposalKey>,
 }
 
 pub(crate) fn draft<'a>(world: &World<'a>, case: &Case<'a>) -> Draft {
@@ -149,6 +148,7 @@ pub(crate) fn draft<'a>(world: &World<'a>, case: &Case<'a>) -> Draft {
         wanted: choice.wanted.clone(),
         holds: holds(case),
         spec: None,
+        asked: evaluation.asked(),
     };
     if let Some(unmanaged) = unmanaged(case) {
         draft.verdict = Some(Verdict::Unmanaged(unmanaged));
@@ -412,20 +412,27 @@ fn entry(by: usize, requirement: &Requirement, judged: &Judged, state: State) ->
 }
 
 impl Draft {
-    /// With what the budgets said of what would start.
-    pub(crate) fn decide(&mut self, resources: &Resources<'_>, start: &Verdict) -> Decided {
-        // What was to come after an activity that does not start waits for what that waits for.
-        let starts = matches!(start, Verdict::Start(_));
-        let unstarted = self.spec.as_ref().filter(|_| !starts).map(|spec| spec.name.clone());
-        let first = unstarted.map(|activity| Verdict::Waiting(WaitingOn::Activity { activity }));
-        let mut requirements: Vec<(u8, RequirementVerdict)> = Vec::with_capacity(self.entries.len());
-        for entry in &mut self.entries {
-            entry.state.stick(start);
-            if let Some(first) = &first {
-                entry.state.instead(first, start);
+    /// What is said of an entry, given what the budgets said of what would start.
+    fn word<'a>(&'a self, state: &'a State, start: &'a Verdict) -> Option<&'a Verdict> {
+        match state {
+            State::Met => None,
+            State::Ready => Some(start),
+            // What was to come after an activity that does not start waits for what that waits for.
+            State::Stuck(Verdict::Waiting(WaitingOn::Activity { activity }))
+                if !matches!(start, Verdict::Start(_))
+                    && self.spec.as_ref().is_some_and(|spec| spec.name == *activity) =>
+            {
+                Some(start)
             }
-            let State::Stuck(verdict) = &entry.state else { continue };
-            let verdict = RequirementVerdict {
+            State::Stuck(verdict) => Some(verdict),
+        }
+    }
+
+    /// With what the budgets said of what would start.
+    pub(crate) fn decide(&self, resources: &Resources<'_>, start: &Verdict) -> MachinePlan {
+        let verdicts = self.entries.iter().filter_map(|entry| {
+            let verdict = self.word(&entry.state, start)?;
+            let requirement = RequirementVerdict {
                 baseline: match entry.by {
                     By::Package(place) => resources.packages[place].reference(),
                     By::Kernel(place) => resources.kernels[place].reference(),
@@ -435,8 +442,9 @@ impl Draft {
                 installed: entry.installed.clone(),
                 target: entry.target.clone(),
             };
-            requirements.push((rank(&verdict.verdict), verdict));
-        }
+            Some((rank(verdict), requirement))
+        });
+        let mut requirements: Vec<(u8, RequirementVerdict)> = verdicts.collect();
         requirements.sort_by(|(left_rank, left), (right_rank, right)| {
             let left = (
                 left_rank,
@@ -453,34 +461,37 @@ impl Draft {
                 &right.baseline,
             ))
         });
-        self.lifts.stick(start);
-        let lifts = match &self.lifts {
-            State::Stuck(verdict) => Some(verdict),
-            State::Met | State::Ready => None,
-        };
         let first = requirements.first().map(|(_, first)| &first.verdict);
         let verdict = match &self.verdict {
             Some(verdict) => verdict.clone(),
             None => first
                 .into_iter()
-                .chain(lifts)
+                .chain(self.word(&self.lifts, start))
                 .min_by_key(|verdict| rank(verdict))
                 .cloned()
                 .unwrap_or(Verdict::Converged),
         };
-        Decided {
+        let mut holds = self.holds.clone();
+        if let Verdict::Start(spec) = start {
+            for step in &spec.steps {
+                if let StepAction::HoldPackages { hold, unhold: _ } = &step.action {
+                    holds.extend(hold.iter().cloned());
+                }
+            }
+        }
+        MachinePlan {
             verdict,
             requirements: requirements.into_iter().map(|(_, requirement)| requirement).collect(),
+            total: self.total,
+            wanted: self.wanted.clone(),
+            holds,
         }
     }
 
-    /// How one baseline's requirements stand on the machine, after [`Draft::decide`].
-    pub(crate) fn verdicts_of(&self, by: By) -> impl Iterator<Item = &Verdict> {
+    /// How one baseline's requirements stand on the machine.
+    pub(crate) fn verdicts_of<'a>(&'a self, by: By, start: &'a Verdict) -> impl Iterator<Item = &'a Verdict> {
         let entries = self.entries.iter().filter(move |entry| entry.by == by);
-        entries.filter_map(|entry| match &entry.state {
-            State::Stuck(verdict) => Some(verdict),
-            State::Met | State::Ready => None,
-        })
+        entries.filter_map(move |entry| self.word(&entry.state, start))
     }
 }
 

@@ -1,10 +1,11 @@
 //! What comes first: among machines that could start, and among the verdicts of one machine (rules O6, S4).
 
 use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
-use muster_model::{
-    ActivitySpec, BaselineKind, MachineName, ObjectName, Reason, Snapshot, Unknown, Verdict, WaitingOn,
-};
+use muster_model::{ActivitySpec, BaselineRef, MachineName, ObjectName, Reason, Unknown, Verdict, WaitingOn};
+
+use crate::select::Resources;
 
 /// A hash that stays the same for ever (FNV-1a), so that the same machines go first in every plan, and not those whose
 /// names come first.
@@ -14,21 +15,31 @@ pub(crate) fn stable_hash(machine: &MachineName) -> u64 {
     machine.as_str().bytes().fold(BASIS, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME))
 }
 
-/// Of the baselines that an activity serves the one that decides its turn: the highest priority, then the name (rule O6).
-pub(crate) fn first_served(snapshot: &Snapshot, spec: &ActivitySpec) -> Option<(Reverse<i32>, ObjectName)> {
-    let served = spec.steps.iter().flat_map(|step| step.baselines.keys());
-    let turns = served.map(|baseline| {
-        let priority = match baseline.kind {
-            BaselineKind::PackageBaseline => {
-                snapshot.package_baselines.get(&baseline.name).map(|one| one.common.priority)
-            }
-            BaselineKind::KernelBaseline => {
-                snapshot.kernel_baselines.get(&baseline.name).map(|one| one.common.priority)
-            }
-        };
-        (Reverse(priority.unwrap_or(0)), baseline.name.clone())
-    });
-    turns.min()
+/// The baselines' ranks by which turns are taken: the highest priority first, then the name (rule O6).
+#[derive(Debug, Default)]
+pub(crate) struct Ranks(BTreeMap<BaselineRef, usize>);
+
+impl Ranks {
+    pub(crate) fn of(resources: &Resources<'_>) -> Self {
+        let packages = resources.packages.iter().map(|one| (&one.common, one.reference()));
+        let kernels = resources.kernels.iter().map(|one| (&one.common, one.reference()));
+        let all: Vec<(Reverse<i32>, BaselineRef)> = packages
+            .chain(kernels)
+            .map(|(common, reference)| (Reverse(common.priority), reference))
+            .collect();
+        // What is called the same, of two kinds, has the same rank.
+        let ranks: BTreeSet<(Reverse<i32>, &ObjectName)> =
+            all.iter().map(|(priority, reference)| (*priority, &reference.name)).collect();
+        let ranks: BTreeMap<(Reverse<i32>, &ObjectName), usize> =
+            ranks.into_iter().enumerate().map(|(rank, key)| (key, rank)).collect();
+        Self(all.iter().map(|(priority, one)| (one.clone(), ranks[&(*priority, &one.name)])).collect())
+    }
+
+    /// That of the baseline that decides an activity's turn, of those that it serves.
+    pub(crate) fn first_served(&self, spec: &ActivitySpec) -> Option<usize> {
+        let served = spec.steps.iter().flat_map(|step| step.baselines.keys());
+        served.filter_map(|baseline| self.0.get(baseline).copied()).min()
+    }
 }
 
 /// How soon a verdict should be looked at: the least is the machine's (rule S4).

@@ -10,6 +10,7 @@ use crate::target::Outcome;
 use crate::timer::Timer;
 
 /// The overrides in force.
+#[derive(Debug)]
 pub(crate) struct Overrides<'a> {
     in_force: Vec<&'a WindowOverride>,
 }

@@ -3,6 +3,7 @@
 //! A machine that is not admitted, or is revoked, is picked by nothing (rules B4, M5).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use muster_model::{Budget, KernelBaseline, LabelSelector, Machine, Mode, PackageBaseline, Snapshot, Window};
 use smol_str::SmolStr;
@@ -39,11 +40,39 @@ pub(crate) struct Picked {
     pub(crate) packages: Vec<usize>,
     pub(crate) kernels: Vec<usize>,
     pub(crate) budgets: Vec<usize>,
-    /// The number of the set of windows; see [`Selector::window_sets`].
+    /// The number of the set of windows.
     pub(crate) windows: usize,
 }
 
-/// Picks machine after machine, and numbers the sets of windows that it meets: most machines share one.
+/// The sets of windows that pick machines, numbered: most machines share one.
+#[derive(Clone, Debug)]
+pub(crate) struct WindowSets {
+    numbers: BTreeMap<Vec<usize>, usize>,
+    sets: Vec<Vec<usize>>,
+}
+
+impl Default for WindowSets {
+    /// Number 0 is the empty set.
+    fn default() -> Self {
+        Self { numbers: BTreeMap::from([(Vec::new(), 0)]), sets: vec![Vec::new()] }
+    }
+}
+
+impl WindowSets {
+    pub(crate) fn sets(&self) -> &[Vec<usize>] {
+        &self.sets
+    }
+
+    fn number(&mut self, windows: Vec<usize>) -> usize {
+        let Self { numbers, sets } = self;
+        *numbers.entry(windows).or_insert_with_key(|windows| {
+            sets.push(windows.clone());
+            sets.len() - 1
+        })
+    }
+}
+
+/// Picks machine after machine.
 ///
 /// What picks a machine depends on the labels that some selector names, and on nothing else of it: machines that have
 /// these alike are picked alike.
@@ -52,12 +81,13 @@ pub(crate) struct Selector<'a> {
     /// The labels that selectors name.
     keys: BTreeSet<&'a str>,
     /// By the values of `keys`.
-    known: BTreeMap<Vec<Option<SmolStr>>, Picked>,
-    sets: BTreeMap<Vec<usize>, usize>,
+    known: BTreeMap<Vec<Option<SmolStr>>, Arc<Picked>>,
+    sets: &'a mut WindowSets,
+    nothing: Arc<Picked>,
 }
 
 impl<'a> Selector<'a> {
-    pub(crate) fn new(resources: &'a Resources<'a>) -> Self {
+    pub(crate) fn new(resources: &'a Resources<'a>, sets: &'a mut WindowSets) -> Self {
         let baselines = resources.packages.iter().map(|baseline| &baseline.common.selector);
         let kernels = resources.kernels.iter().map(|baseline| &baseline.common.selector);
         let budgets = resources.budgets.iter().map(|budget| &budget.selector);
@@ -67,20 +97,21 @@ impl<'a> Selector<'a> {
             resources,
             keys: all.flat_map(LabelSelector::terms).map(|(key, _)| key).collect(),
             known: BTreeMap::new(),
-            sets: BTreeMap::from([(Vec::new(), 0)]),
+            sets,
+            nothing: Arc::default(),
         }
     }
 
-    pub(crate) fn pick(&mut self, machine: &Machine) -> Picked {
+    pub(crate) fn pick(&mut self, machine: &Machine) -> Arc<Picked> {
         if !machine.admitted || machine.revoked {
-            return Picked::default();
+            return self.nothing.clone();
         }
         let values: Vec<Option<SmolStr>> =
             self.keys.iter().map(|key| machine.label(key).map(SmolStr::new)).collect();
         if let Some(known) = self.known.get(&values) {
             return known.clone();
         }
-        let picked = self.work_out(machine);
+        let picked = Arc::new(self.work_out(machine));
         self.known.insert(values, picked.clone());
         picked
     }
@@ -90,22 +121,11 @@ impl<'a> Selector<'a> {
         fn places<T>(all: &[&T], picks: impl Fn(&T) -> bool) -> Vec<usize> {
             all.iter().enumerate().filter(|(_, one)| picks(one)).map(|(place, _)| place).collect()
         }
-        let windows = places(&self.resources.windows, |window| picks(&window.selector));
-        let next = self.sets.len();
         Picked {
             packages: places(&self.resources.packages, |baseline| picks(&baseline.common.selector)),
             kernels: places(&self.resources.kernels, |baseline| picks(&baseline.common.selector)),
             budgets: places(&self.resources.budgets, |budget| picks(&budget.selector)),
-            windows: *self.sets.entry(windows).or_insert(next),
+            windows: self.sets.number(places(&self.resources.windows, |window| picks(&window.selector))),
         }
-    }
-
-    /// Every set of windows that picks some machine, by its number.
-    pub(crate) fn window_sets(self) -> Vec<Vec<usize>> {
-        let mut sets = vec![Vec::new(); self.sets.len()];
-        for (windows, number) in self.sets {
-            sets[number] = windows;
-        }
-        sets
     }
 }

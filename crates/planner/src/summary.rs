@@ -1,107 +1,100 @@
 //! What the statuses of baselines, windows and budgets say (rules M1, S2, W8).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use muster_model::{
-    BaselineRef, BaselineSummary, BudgetSummary, Cover, Estimates, Instant, ObjectName, Verdict, Window,
-    WindowAction, WindowState, WindowSummary,
+    BaselineSummary, Cover, Estimates, Instant, PackageKey, Verdict, Window, WindowAction, WindowState,
+    WindowSummary,
 };
 
-use crate::budget::Tally;
 use crate::case::Case;
-use crate::machine::{By, Draft};
 use crate::presence::Hearing;
 use crate::select::Resources;
 use crate::timer::Timer;
 
-pub(crate) fn baselines(
-    resources: &Resources<'_>,
-    cases: &[Case<'_>],
-    drafts: &[Draft],
-    tally: &Tally<'_>,
-) -> BTreeMap<BaselineRef, BaselineSummary> {
-    let mut packages: Vec<BaselineSummary> =
-        (0..resources.packages.len()).map(|place| of_package_baseline(tally, place)).collect();
-    let mut kernels = vec![BaselineSummary::default(); resources.kernels.len()];
-    for (case, draft) in cases.iter().zip(drafts) {
-        for place in &case.picked.packages {
-            add(&mut packages[*place], case, draft, By::Package(*place));
-        }
-        for place in &case.picked.kernels {
-            add(&mut kernels[*place], case, draft, By::Kernel(*place));
-        }
-        conflicts(resources, case, &mut packages);
-    }
-    let packages = resources.packages.iter().map(|baseline| baseline.reference()).zip(packages);
-    packages.chain(resources.kernels.iter().map(|baseline| baseline.reference()).zip(kernels)).collect()
+/// What one machine is in one baseline's totals: they are sums of these, so that one machine's new answer is taken in by
+/// itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mark {
+    Absent,
+    Unknown,
+    Converged,
+    Waiting,
+    Active,
+    Blocked,
 }
 
-fn of_package_baseline(tally: &Tally<'_>, place: usize) -> BaselineSummary {
-    let group = tally.package_baseline(place);
-    BaselineSummary {
-        unavailable: group.unavailable,
-        max_unavailable: group.allowed,
-        ..BaselineSummary::default()
+impl Mark {
+    /// By what is said of the baseline's requirements on the machine.
+    pub(crate) fn of<'a>(case: &Case<'_>, verdicts: impl Iterator<Item = &'a Verdict>) -> Self {
+        match (case.hearing, case.unknown) {
+            (Hearing::Absent { .. }, _) => Self::Absent,
+            (_, Some(_)) => Self::Unknown,
+            (_, None) => Self::of_verdicts(verdicts),
+        }
     }
-}
 
-fn add(summary: &mut BaselineSummary, case: &Case<'_>, draft: &Draft, by: By) {
-    summary.selected += 1;
-    match (case.hearing, case.unknown) {
-        (Hearing::Absent { .. }, _) => summary.absent += 1,
-        (_, Some(_)) => summary.unknown += 1,
-        (_, None) => {
-            let (mut converged, mut active, mut blocked) = (true, false, false);
-            for verdict in draft.verdicts_of(by) {
-                converged = false;
-                match verdict {
-                    Verdict::Start(_) | Verdict::Active { .. } => active = true,
-                    Verdict::Blocked(_) => blocked = true,
-                    Verdict::Converged
-                    | Verdict::Waiting(_)
-                    | Verdict::Unmanaged(_)
-                    | Verdict::Unknown(_) => {}
+    /// Of a machine with a fresh report.
+    pub(crate) fn of_verdicts<'a>(verdicts: impl Iterator<Item = &'a Verdict>) -> Self {
+        let mut mark = Self::Converged;
+        for verdict in verdicts {
+            mark = match verdict {
+                Verdict::Start(_) | Verdict::Active { .. } => return Self::Active,
+                Verdict::Blocked(_) => Self::Blocked,
+                Verdict::Converged | Verdict::Waiting(_) | Verdict::Unmanaged(_) | Verdict::Unknown(_) => {
+                    match mark {
+                        Self::Blocked => Self::Blocked,
+                        _ => Self::Waiting,
+                    }
                 }
-            }
-            summary.converged += usize::from(converged);
-            summary.not_converged += usize::from(!converged);
-            summary.active += usize::from(active);
-            summary.blocked += usize::from(blocked && !active);
+            };
+        }
+        mark
+    }
+
+    fn counts(self, summary: &mut BaselineSummary) -> [Option<&mut usize>; 3] {
+        let BaselineSummary { converged, not_converged, unknown, absent, active, blocked, .. } = summary;
+        match self {
+            Self::Absent => [Some(absent), None, None],
+            Self::Unknown => [Some(unknown), None, None],
+            Self::Converged => [Some(converged), None, None],
+            Self::Waiting => [Some(not_converged), None, None],
+            Self::Active => [Some(not_converged), Some(active), None],
+            Self::Blocked => [Some(not_converged), None, Some(blocked)],
         }
     }
+
+    pub(crate) fn add(self, summary: &mut BaselineSummary) {
+        summary.selected += 1;
+        self.counts(summary).into_iter().flatten().for_each(|count| *count += 1);
+    }
+
+    pub(crate) fn take_away(self, summary: &mut BaselineSummary) {
+        summary.selected -= 1;
+        self.counts(summary).into_iter().flatten().for_each(|count| *count -= 1);
+    }
 }
+
+/// What baselines contradict each other about on a machine: a baseline, the package, and another baseline (rule S2).
+pub(crate) type Conflicts = Vec<(usize, PackageKey, usize)>;
 
 /// Both sides of a conflict say so (rule S2).
-fn conflicts(resources: &Resources<'_>, case: &Case<'_>, packages: &mut [BaselineSummary]) {
+pub(crate) fn conflicts(case: &Case<'_>) -> Conflicts {
+    let mut conflicts = Conflicts::new();
     for requirement in case.merged.enforced.iter().filter(|requirement| requirement.conflict) {
         for one in &requirement.by {
             // A baseline that contradicts itself names itself.
             let others = requirement.by.iter().filter(|other| *other != one || requirement.by.len() == 1);
-            for other in others {
-                let key = (requirement.key.clone(), resources.packages[*other].reference());
-                *packages[*one].conflicts.entry(key).or_insert(0) += 1;
-            }
+            conflicts.extend(others.map(|other| (*one, requirement.key.clone(), *other)));
         }
     }
+    conflicts
 }
 
-pub(crate) fn windows(
-    resources: &Resources<'_>,
-    cases: &[Case<'_>],
-    sets: &[Vec<usize>],
-    estimates: &Estimates,
-    timer: &Timer,
-) -> BTreeMap<ObjectName, WindowSummary> {
-    let mut machines = vec![0; resources.windows.len()];
-    let mut of_set = vec![0; sets.len()];
-    for case in cases {
-        of_set[case.picked.windows] += 1;
-    }
-    for (windows, count) in sets.iter().zip(of_set) {
-        windows.iter().for_each(|window| machines[*window] += count);
-    }
-    let summaries = resources.windows.iter().zip(machines).map(|(window, machines)| {
-        let mut summary = WindowSummary { machines, ..WindowSummary::default() };
+/// Windows as they are, but for their machines.
+pub(crate) fn windows(resources: &Resources<'_>, estimates: &Estimates, timer: &Timer) -> Vec<WindowSummary> {
+    let summaries = resources.windows.iter().map(|window| {
+        let mut summary = WindowSummary::default();
         if let Ok(when) = &window.when {
             summary.open = when.is_open(timer.now());
             summary.next_open = when.next_open(timer.now());
@@ -113,9 +106,14 @@ pub(crate) fn windows(
             timer.wake(summary.next_open);
             timer.wake(summary.next_close);
         }
-        (window.name.clone(), summary)
+        summary
     });
     summaries.collect()
+}
+
+/// When a window opens or closes next.
+pub(crate) fn turn(summary: &WindowSummary) -> Option<Instant> {
+    summary.next_open.into_iter().chain(summary.next_close).min()
 }
 
 /// Steps that would take longer than half of the window's present or next span.
@@ -134,9 +132,4 @@ fn capped(window: &Window, estimates: &Estimates, now: Instant) -> BTreeSet<Cove
             && estimates.of(*cover) > end.duration_since(start) / 2
     };
     [Cover::Packages, Cover::Kernel, Cover::Reboot].into_iter().filter(is_capped).collect()
-}
-
-pub(crate) fn budgets(resources: &Resources<'_>, tally: &Tally<'_>) -> BTreeMap<ObjectName, BudgetSummary> {
-    let named = resources.budgets.iter().enumerate();
-    named.map(|(place, budget)| (budget.name.clone(), tally.budget(place).summary())).collect()
 }

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use jiff::SignedDuration;
 use muster_model::Instant;
 
-/// The instant of the plan, and the earliest later one at which it could be another.
+/// The instant of the plan, and the earliest later one at which what is being worked out could be otherwise.
 pub(crate) struct Timer {
     now: Instant,
     next: Cell<Option<Instant>>,
@@ -35,8 +35,35 @@ impl Timer {
         }
     }
 
-    pub(crate) fn next(&self) -> Option<Instant> {
-        self.next.get()
+    /// The earliest such instant since the last call.
+    pub(crate) fn take(&self) -> Option<Instant> {
+        self.next.take()
+    }
+}
+
+/// When each of several machines may be decided otherwise, as far as was looked so far.
+pub(crate) struct Timers<'a> {
+    timer: &'a Timer,
+    next: Vec<Option<Instant>>,
+}
+
+impl<'a> Timers<'a> {
+    pub(crate) fn new(timer: &'a Timer, machines: usize) -> Self {
+        Self { timer, next: vec![None; machines] }
+    }
+
+    /// What is looked at meanwhile counts for one of them, by its number.
+    pub(crate) fn of<T>(&mut self, machine: usize, look: impl FnOnce(&Timer) -> T) -> T {
+        let outer = self.timer.take();
+        let found = look(self.timer);
+        let next = &mut self.next[machine];
+        *next = [*next, self.timer.take()].into_iter().flatten().min();
+        self.timer.wake(outer);
+        found
+    }
+
+    pub(crate) fn next_of(&self, machine: usize) -> Option<Instant> {
+        self.next[machine]
     }
 }
 

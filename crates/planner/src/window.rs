@@ -31,24 +31,30 @@ impl Opening {
 
 type Answer = Result<Opening, WaitingOn>;
 
+/// An answer, and the earliest instant at which it could be another.
+type Known = (Answer, Option<Instant>);
+
 /// The windows of a namespace at one instant; each question is worked out once.
 pub(crate) struct Windows<'a> {
     resources: &'a Resources<'a>,
     /// By the number that `Picked::windows` has.
-    sets: Vec<Vec<usize>>,
+    sets: &'a [Vec<usize>],
+    /// Along the windows: when each opens or closes next.
+    turns: &'a [Option<Instant>],
     policy: &'a Policy,
     timer: &'a Timer,
-    known: RefCell<BTreeMap<(usize, Cover, SignedDuration), Answer>>,
+    known: RefCell<BTreeMap<(usize, Cover, SignedDuration), Known>>,
 }
 
 impl<'a> Windows<'a> {
     pub(crate) fn new(
         resources: &'a Resources<'a>,
-        sets: Vec<Vec<usize>>,
+        sets: &'a [Vec<usize>],
+        turns: &'a [Option<Instant>],
         policy: &'a Policy,
         timer: &'a Timer,
     ) -> Self {
-        Self { resources, sets, policy, timer, known: RefCell::default() }
+        Self { resources, sets, turns, policy, timer, known: RefCell::default() }
     }
 
     /// Whether steps that are estimated to take so long may start.
@@ -59,10 +65,10 @@ impl<'a> Windows<'a> {
         estimate: SignedDuration,
     ) -> Result<Opening, WaitingOn> {
         let mut known = self.known.borrow_mut();
-        known
-            .entry((set, cover, estimate))
-            .or_insert_with(|| self.work_out(set, cover, estimate, &Passes::new()))
-            .clone()
+        let make = || self.work_out(set, cover, estimate, &Passes::new());
+        let (answer, wake) = known.entry((set, cover, estimate)).or_insert_with(make);
+        self.timer.wake(*wake);
+        answer.clone()
     }
 
     /// The same, past some windows (rule W9).
@@ -75,31 +81,47 @@ impl<'a> Windows<'a> {
     ) -> Result<Opening, WaitingOn> {
         // What is open to all passes nothing.
         match self.ask(set, cover, estimate) {
-            Err(_) if !passes.is_empty() => self.work_out(set, cover, estimate, passes),
+            Err(_) if !passes.is_empty() => {
+                let (answer, wake) = self.work_out(set, cover, estimate, passes);
+                self.timer.wake(wake);
+                answer
+            }
             answer => answer,
         }
     }
 
-    fn work_out(&self, set: usize, cover: Cover, estimate: SignedDuration, passes: &Passes) -> Answer {
-        let windows = self.sets[set].iter().map(|place| self.resources.windows[*place]);
-        let windows: Vec<&Window> = windows.filter(|window| window.covers(cover)).collect();
+    fn work_out(&self, set: usize, cover: Cover, estimate: SignedDuration, passes: &Passes) -> Known {
+        let covering = |place: &&usize| self.resources.windows[**place].covers(cover);
+        let places: Vec<usize> = self.sets[set].iter().filter(covering).copied().collect();
+        let windows: Vec<&Window> = places.iter().map(|place| self.resources.windows[*place]).collect();
         let now = self.timer.now();
+        // What is closed may be closed for another reason once a window opens or closes, or its cutoff is reached.
+        let turns = places.iter().filter_map(|place| self.turns[*place]);
+        let cutoffs = windows.iter().filter_map(|window| {
+            let end = window.when.as_ref().ok()?.span_at(now)?.end?;
+            end.checked_sub(window.cutoff).ok()
+        });
+        let turn = turns.chain(cutoffs).filter(|at| *at > now).min();
         match openness_past(&windows, passes, self.policy.windows, now, estimate) {
             Openness::Open { until, starts_until, allow, freeze_next: _, capped: _ } => {
-                self.timer.wake(until);
-                self.timer.wake(starts_until);
                 let passed = windows
                     .iter()
                     .filter_map(|window| Some((window.name.clone(), window.passed(passes, now)?.by.clone())))
                     .collect();
-                Ok(Opening { allow: allow.map(named), until: starts_until, passed })
+                // At that very instant it may still start.
+                let too_late = starts_until.map(|last| if last > now { last } else { just_after(last) });
+                let wake = [turn, until, too_late].into_iter().flatten().filter(|at| *at > now).min();
+                (Ok(Opening { allow: allow.map(named), until: starts_until, passed }), wake)
             }
             Openness::Closed { reason, until } => {
-                self.timer.wake(until);
-                Err(closed(reason, now, until))
+                (Err(closed(reason, now, until)), turn.into_iter().chain(until).min())
             }
         }
     }
+}
+
+fn just_after(at: Instant) -> Instant {
+    after(at, SignedDuration::from_nanos(1))
 }
 
 fn closed(reason: ClosedReason, now: Instant, until: Option<Instant>) -> WaitingOn {

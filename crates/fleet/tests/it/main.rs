@@ -15,6 +15,7 @@ use muster_fleet::{
     step,
 };
 use muster_model::*;
+use muster_planner::plan;
 
 /// A world: what the API would hold, fed back to fleet as watches would.
 struct World {
@@ -213,7 +214,13 @@ impl World {
     }
 
     fn pass(&mut self) -> Vec<Effect> {
+        // A clock that was set back is to be seen by the pass.
+        let wanted = self.state.wants_pass(self.now) && self.state.snapshot().now <= self.now;
+        let from_scratch = if wanted { plan(self.state.look(self.now)) } else { Plan::default() };
         let effects = step(&mut self.state, Input::Pass(self.now));
+        if wanted && self.state.snapshot().epoch > 0 {
+            assert!(*self.state.plan() == from_scratch, "fleet knows what has changed since it planned last");
+        }
         for effect in &effects {
             if let Effect::RecordRollout { baseline, rollout } = effect {
                 let (baseline, rollout) = (baseline.clone(), rollout.clone());

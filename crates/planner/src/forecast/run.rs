@@ -7,35 +7,31 @@ use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use muster_model::{
     Activity, ActivityName, ActivitySpec, Change, Cover, Digest, Estimates, Instant, MachineName,
-    MachinePlan, ObjectName, OutcomeReason, Phase, Plan, Presence, Proposal, ProposalKey, Snapshot,
-    StepStatus, Uid, Verdict, WaitingOn,
+    MachinePlan, ObjectName, OutcomeReason, Phase, Presence, Proposal, ProposalKey, Snapshot, StepStatus,
+    Uid, Verdict, WaitingOn,
 };
 
 use super::outcome::Outcomes;
 use super::{Course, Ending, Fate, Opening, freezes};
-use crate::plan;
 use crate::timer::after;
+use crate::{Planner, Touched};
 
-/// How many verdicts one course may ask for, so that it takes seconds: a thousand plans of a thousand machines, which is
-/// months of nights, or a hundred of ten thousand.
-const MOST_VERDICTS: usize = 1_000_000;
+/// How many answers one course may take, so that it takes seconds. What does not change costs nothing, but for the plan.
+const MOST_ANSWERS: usize = 2_000_000;
 
-/// Even of the largest fleet so many plans are made.
-const FEWEST_PLANS: usize = 20;
+/// What one plan counts for by itself.
+const ANSWERS_A_PLAN: usize = 100;
 
 /// The course of events if steps take so long.
 pub(super) fn run(snapshot: &Snapshot, durations: Estimates, until: Instant) -> Course {
     let mut run = Run::new(snapshot.clone(), durations);
-    let most = (MOST_VERDICTS / snapshot.machines.len().max(1)).max(FEWEST_PLANS);
-    let mut decided = run.decide();
+    run.decide();
     let mut ending = Ending::Limit;
-    for _ in 0..most {
-        match run.next(&decided) {
+    while run.answers < MOST_ANSWERS {
+        match run.next() {
             // What was recorded just now may let something start at once.
             None => {
-                let again = run.decide();
-                if again.machines != decided.machines {
-                    decided = again;
+                if !run.decide().is_empty() {
                     continue;
                 }
                 ending = Ending::Settled;
@@ -43,17 +39,22 @@ pub(super) fn run(snapshot: &Snapshot, durations: Estimates, until: Instant) -> 
             Some(next) if next > until => ending = Ending::Horizon,
             Some(next) => {
                 run.advance(next);
-                decided = run.decide();
+                run.decide();
                 continue;
             }
         }
         break;
     }
-    run.course(snapshot, &decided, ending, until)
+    run.course(snapshot, ending, until)
 }
 
 struct Run {
     snapshot: Snapshot,
+    planner: Planner,
+    /// What happened since the last plan.
+    touched: Touched,
+    /// How many answers were worked out.
+    answers: usize,
     durations: Estimates,
     /// What is under way, by when it ends.
     ends: BTreeSet<(Instant, ActivityName)>,
@@ -72,6 +73,9 @@ impl Run {
         snapshot.clock_off = false;
         let mut run = Self {
             snapshot,
+            planner: Planner::default(),
+            touched: Touched::default(),
+            answers: 0,
             durations,
             ends: BTreeSet::new(),
             outcomes: Outcomes::default(),
@@ -101,41 +105,61 @@ impl Run {
         self.ends.insert((end, name));
     }
 
-    /// Plans, and does what the plan says.
-    fn decide(&mut self) -> Plan {
-        let mut decided = plan(&self.snapshot);
+    /// Plans; the machines whose answers are others.
+    fn plan(&mut self) -> BTreeSet<MachineName> {
+        let touched = std::mem::take(&mut self.touched);
+        self.planner.plan(&self.snapshot, &touched);
+        let changed = self.planner.changed().clone();
+        self.answers += ANSWERS_A_PLAN + changed.len();
+        changed
+    }
+
+    /// Plans, and does what the plan says; the machines whose answers are others.
+    fn decide(&mut self) -> BTreeSet<MachineName> {
+        let mut changed = self.plan();
         // Its questions are answered at once. Each answer can bring one more question: not without end.
         for _ in 0..MOST_QUESTIONS {
-            if !self.answer(&decided) {
+            if !self.answer(&changed) {
                 break;
             }
-            decided = plan(&self.snapshot);
+            changed.extend(self.plan());
         }
-        for (name, machine) in &decided.machines {
+        let decided = self.planner.last();
+        let mut starts: Vec<(MachineName, Arc<MachinePlan>)> = Vec::new();
+        for name in &changed {
+            let Some(machine) = decided.machines.get(name) else { continue };
             if machine.verdict == Verdict::Converged {
                 self.converged.entry(name.clone()).or_insert(self.snapshot.now);
             } else {
                 self.converged.remove(name);
             }
-        }
-        for (name, outcome) in &decided.cancels {
-            self.cancel(name, *outcome);
-        }
-        for (name, machine) in &decided.machines {
-            if let Verdict::Start(spec) = &machine.verdict {
-                self.start(name, machine, spec);
+            if matches!(machine.verdict, Verdict::Start(_)) {
+                starts.push((name.clone(), machine.clone()));
             }
         }
-        let rollouts = decided.rollouts.iter();
-        self.snapshot.rollouts =
-            rollouts.map(|(name, rollout)| (name.clone(), Arc::new(rollout.clone()))).collect();
-        decided
+        let cancels = decided.cancels.clone();
+        self.snapshot.rollouts.retain(|baseline, _| decided.rollouts.contains_key(baseline));
+        for (baseline, rollout) in &decided.rollouts {
+            if self.snapshot.rollouts.get(baseline).is_none_or(|known| **known != *rollout) {
+                self.snapshot.rollouts.insert(baseline.clone(), Arc::new(rollout.clone()));
+            }
+        }
+        for (name, outcome) in cancels {
+            self.cancel(&name, outcome);
+        }
+        for (name, machine) in starts {
+            if let Verdict::Start(spec) = &machine.verdict {
+                self.start(&name, &machine, spec);
+            }
+        }
+        changed
     }
 
     /// Answers what machines' apt has been asked; whether there was a question.
-    fn answer(&mut self, decided: &Plan) -> bool {
+    fn answer(&mut self, changed: &BTreeSet<MachineName>) -> bool {
         let mut asked = false;
-        for (name, machine) in &decided.machines {
+        for name in changed {
+            let Some(machine) = self.planner.last().machines.get(name) else { continue };
             let is_question = |verdict: &Verdict| *verdict == Verdict::Waiting(WaitingOn::Proposal);
             let open = is_question(&machine.verdict)
                 || machine.requirements.iter().any(|one| is_question(&one.verdict));
@@ -160,6 +184,7 @@ impl Run {
             changes.sort();
             let proposal = Arc::new(Proposal::Transaction { changes });
             self.invented.insert(key.digest());
+            self.touched.proposals.insert(key.clone());
             asked |= self.snapshot.proposals.insert(key, proposal).is_none();
         }
         asked
@@ -170,6 +195,7 @@ impl Run {
         let Some(activity) = self.snapshot.activities.get_mut(name) else { return };
         let activity = Arc::make_mut(activity);
         activity.cancel = true;
+        self.touched.machines.insert(name.machine.clone());
         match activity.phase {
             Phase::Pending | Phase::Delivered => {
                 activity.phase = Phase::Canceled;
@@ -190,6 +216,7 @@ impl Run {
 
     fn start(&mut self, name: &MachineName, decided: &MachinePlan, spec: &ActivitySpec) {
         let now = self.snapshot.now;
+        self.touched.machines.insert(name.clone());
         if let Some(machine) = self.snapshot.machines.get_mut(name) {
             let machine = Arc::make_mut(machine);
             machine.holds.clone_from(&decided.holds);
@@ -236,7 +263,8 @@ impl Run {
     }
 
     /// When the plan may be another; `None` once nothing that is foreseen changes any machine.
-    fn next(&self, decided: &Plan) -> Option<Instant> {
+    fn next(&self) -> Option<Instant> {
+        let decided = self.planner.last();
         let end = self.ends.first().map(|(end, _)| *end);
         if end.is_none() && decided.machines.values().all(|machine| is_at_rest(machine)) {
             return None;
@@ -248,11 +276,13 @@ impl Run {
         self.snapshot.now = next;
         while let Some((end, name)) = self.ends.first().cloned().filter(|(end, _)| *end <= next) {
             self.ends.remove(&(end, name.clone()));
+            self.touched.machines.insert(name.machine.clone());
             self.outcomes.succeed(&mut self.snapshot, &name);
         }
     }
 
-    fn course(self, before: &Snapshot, decided: &Plan, ending: Ending, until: Instant) -> Course {
+    fn course(self, before: &Snapshot, ending: Ending, until: Instant) -> Course {
+        let decided = self.planner.last();
         let fate = |name: &MachineName, machine: &MachinePlan| match &machine.verdict {
             Verdict::Converged => Fate::Converges(self.converged[name]),
             Verdict::Unmanaged(unmanaged) => Fate::Unmanaged(*unmanaged),

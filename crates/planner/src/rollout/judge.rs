@@ -13,14 +13,14 @@ use crate::rollout::stand::Stand;
 use crate::timer::{Timer, after};
 
 /// What the machines of one zone of a wave say of an item.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Count {
     pub(crate) wanted: usize,
     pub(crate) done: usize,
     pub(crate) skipped: usize,
     pub(crate) spent: usize,
-    /// The latest of the instants since when those that have it have it.
-    pub(crate) since: Option<Instant>,
+    /// The instants since when those that have it have it, each with how many they are.
+    since: BTreeMap<Instant, usize>,
 }
 
 impl Count {
@@ -29,7 +29,7 @@ impl Count {
         match stand {
             Stand::Done(since) => {
                 self.done += 1;
-                self.since = self.since.max(Some(since));
+                *self.since.entry(since).or_insert(0) += 1;
             }
             Stand::Skipped => self.skipped += 1,
             Stand::Spent => self.spent += 1,
@@ -37,9 +37,41 @@ impl Count {
         }
     }
 
+    pub(crate) fn take_away(&mut self, stand: Stand) {
+        self.wanted -= 1;
+        match stand {
+            Stand::Done(since) => {
+                self.done -= 1;
+                if let Some(machines) = self.since.get_mut(&since) {
+                    *machines -= 1;
+                    if *machines == 0 {
+                        self.since.remove(&since);
+                    }
+                }
+            }
+            Stand::Skipped => self.skipped -= 1,
+            Stand::Spent => self.spent -= 1,
+            Stand::Open => {}
+        }
+    }
+
+    /// The latest of the instants since when those that have it have it.
+    fn since(&self) -> Option<Instant> {
+        self.since.last_key_value().map(|(since, _)| *since)
+    }
+
     fn open(&self) -> usize {
         self.wanted - self.done - self.skipped - self.spent
     }
+}
+
+/// What all zones of a wave say of an item.
+#[derive(Clone, Copy, Debug, Default)]
+struct Total {
+    wanted: usize,
+    done: usize,
+    skipped: usize,
+    open: usize,
 }
 
 /// What the machines of one wave say of an item.
@@ -56,14 +88,13 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    fn total(&self) -> Count {
-        let mut total = Count::default();
+    fn total(&self) -> Total {
+        let mut total = Total::default();
         for count in self.zones.values() {
             total.wanted += count.wanted;
             total.done += count.done;
             total.skipped += count.skipped;
-            total.spent += count.spent;
-            total.since = total.since.max(count.since);
+            total.open += count.open();
         }
         total
     }
@@ -212,7 +243,7 @@ impl Judge<'_> {
         let zone = self.zones(tally, known, soak);
         if let Some(zone) = zone {
             let hold = match zone.until {
-                Some(until) if total.open() == 0 => Hold::Soak { until },
+                Some(until) if total.open == 0 => Hold::Soak { until },
                 Some(_) | None => Hold::Wave { done: total.done, wanted: total.wanted },
             };
             return Judged::Holds(Some(zone), hold);
@@ -243,7 +274,7 @@ impl Judge<'_> {
         let total = tally.total();
         // While those that have it are as many as before, it is since then: a later report alone restarts no soak.
         let kept = known.since.filter(|_| known.done == total.done);
-        let Count { wanted, done, skipped, spent: _, since: _ } = total;
+        let Total { wanted, done, skipped, open: _ } = total;
         *known = WaveProgress { wanted, done, skipped, failed: tally.failed, since: kept, ..known.clone() };
         let mut through = known.zone.as_ref().map_or(0, |zone| self.seats.zones_through(zone));
         for (number, count) in tally.zones.iter().filter(|(_, count)| count.wanted > 0) {
@@ -259,7 +290,7 @@ impl Judge<'_> {
                 until: None,
             };
             if known.since.is_none() {
-                known.since = count.since.map(seconds_up);
+                known.since = count.since().map(seconds_up);
             }
             if count.open() > 0 {
                 return Some(open);
@@ -288,7 +319,7 @@ pub(crate) fn note(spec: &RolloutSpec, progress: &mut ItemProgress, tallies: &[T
         let known = progress.waves.entry(wave.name.clone()).or_default();
         if known.passed.is_none() {
             let since = known.since.filter(|_| known.done == total.done);
-            let Count { wanted, done, skipped, spent: _, since: _ } = total;
+            let Total { wanted, done, skipped, open: _ } = total;
             *known = WaveProgress { wanted, done, skipped, failed: tally.failed, since, ..known.clone() };
         }
     }

@@ -1,13 +1,11 @@
 //! Which wave and which zone a machine is in (rules O1, O6).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use muster_model::{MachineName, Picks, RolloutSpec};
+use muster_model::{Machine, Picks, RolloutSpec};
 use smol_str::SmolStr;
 
-use crate::case::Case;
 use crate::order::stable_hash;
-use crate::presence::Hearing;
 
 /// A machine's place in a rollout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,8 +17,9 @@ pub(crate) struct Seat {
 }
 
 /// All machines' places in one baseline's rollout.
+#[derive(Debug)]
 pub(crate) struct Seats {
-    /// Along the cases; `None`: no part of it, or absent (rule B4).
+    /// Along all machines; `None`: no part of it, or absent (rule B4).
     of: Vec<Option<Seat>>,
     /// Machines in each wave, the rest last.
     pub(crate) machines: Vec<usize>,
@@ -30,54 +29,59 @@ pub(crate) struct Seats {
     pub(crate) zones: Vec<SmolStr>,
 }
 
+/// Whether there are places at all: without waves and zones there is nothing to place.
+pub(crate) fn has_seats(spec: &RolloutSpec) -> bool {
+    !spec.waves.is_empty() || spec.zone_key.is_some()
+}
+
 impl Seats {
-    /// The places of the machines that `baseline` (a number) picks. Without waves and zones there is nothing to place.
-    pub(crate) fn of(spec: &RolloutSpec, baseline: usize, cases: &[Case<'_>]) -> Option<Self> {
-        if spec.waves.is_empty() && spec.zone_key.is_none() {
-            return None;
-        }
-        let members: Vec<&Case<'_>> = cases
-            .iter()
-            .filter(|case| case.counts() && !matches!(case.hearing, Hearing::Absent { .. }))
-            .filter(|case| case.picked.packages.contains(&baseline))
-            .collect();
-        let ranks = ranks(spec, &members);
-        let zone_of = |case: &Case<'_>| -> SmolStr {
+    /// The places of a baseline's members (by number, in the order of their names), of `all` machines.
+    pub(crate) fn of(spec: &RolloutSpec, members: &[(usize, &Machine)], all: usize) -> Self {
+        let ranks = ranks(spec, members);
+        let zone_of = |machine: &Machine| -> SmolStr {
             let key = spec.zone_key.as_ref();
-            key.and_then(|key| case.machine.label(key)).map(SmolStr::from).unwrap_or_default()
+            key.and_then(|key| machine.label(key)).map(SmolStr::from).unwrap_or_default()
         };
-        let zones: BTreeSet<(bool, SmolStr)> =
-            members.iter().map(|case| zone_of(case)).map(|zone| (zone.is_empty(), zone)).collect();
+        let zones: BTreeSet<(bool, SmolStr)> = match &spec.zone_key {
+            Some(_) => members
+                .iter()
+                .map(|(_, machine)| zone_of(machine))
+                .map(|zone| (zone.is_empty(), zone))
+                .collect(),
+            None => members.iter().take(1).map(|_| (true, SmolStr::default())).collect(),
+        };
         let zones: Vec<SmolStr> = zones.into_iter().map(|(_, zone)| zone).collect();
         let waves = spec.waves.len();
         let mut seats = Self {
-            of: vec![None; cases.len()],
+            of: vec![None; all],
             machines: vec![0; waves + 1],
             picked: vec![0; waves],
             zones: Vec::new(),
         };
-        for case in &members {
+        for (number, (place, machine)) in members.iter().enumerate() {
             let picks = |picks: &Picks| match picks {
-                Picks::Selected(selector) => selector.matches(|key| case.machine.label(key)),
-                Picks::Share(share) => ranks
-                    .get(&case.machine.name)
-                    .is_some_and(|rank| *rank < share.max_unavailable_of(members.len())),
+                Picks::Selected(selector) => selector.matches(|key| machine.label(key)),
+                Picks::Share(share) => ranks[number] < share.max_unavailable_of(members.len()),
             };
             let mut wave = waves;
             for number in (0..waves).rev().filter(|number| picks(&spec.waves[*number].picks)) {
                 wave = number;
                 seats.picked[number] += 1;
             }
-            let zone = zones.partition_point(|zone| is_before(zone, &zone_of(case)));
-            seats.of[case.place] = Some(Seat { wave, zone });
+            let zone = match &spec.zone_key {
+                Some(_) => zones.partition_point(|zone| is_before(zone, &zone_of(machine))),
+                None => 0,
+            };
+            seats.of[*place] = Some(Seat { wave, zone });
             seats.machines[wave] += 1;
         }
         seats.zones = zones;
-        Some(seats)
+        seats
     }
 
-    pub(crate) fn get(&self, case: &Case<'_>) -> Option<Seat> {
-        self.of[case.place]
+    /// A machine's place.
+    pub(crate) fn get(&self, place: usize) -> Option<Seat> {
+        self.of[place]
     }
 
     /// How many zones come up to `zone`, which may be one that is no more.
@@ -86,14 +90,23 @@ impl Seats {
     }
 }
 
-/// By a stable hash, so that a share is the same machines in every plan, and a larger one holds a smaller one.
-fn ranks<'a>(spec: &RolloutSpec, members: &[&'a Case<'_>]) -> BTreeMap<&'a MachineName, usize> {
+/// Each member's rank by a stable hash, so that a share is the same machines in every plan, and a larger one holds a
+/// smaller one; empty where no wave takes a share.
+fn ranks(spec: &RolloutSpec, members: &[(usize, &Machine)]) -> Vec<usize> {
     if !spec.waves.iter().any(|wave| matches!(wave.picks, Picks::Share(_))) {
-        return BTreeMap::new();
+        return Vec::new();
     }
-    let mut names: Vec<&MachineName> = members.iter().map(|case| &case.machine.name).collect();
-    names.sort_by_cached_key(|name| (stable_hash(name), (*name).clone()));
-    names.into_iter().enumerate().map(|(rank, name)| (name, rank)).collect()
+    let mut order: Vec<(u64, usize)> = members
+        .iter()
+        .enumerate()
+        .map(|(number, (_, machine))| (stable_hash(&machine.name), number))
+        .collect();
+    order.sort_unstable();
+    let mut ranks = vec![0; members.len()];
+    for (rank, (_, number)) in order.into_iter().enumerate() {
+        ranks[number] = rank;
+    }
+    ranks
 }
 
 /// Zones go by name; the one without a name is last.

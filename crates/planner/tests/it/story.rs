@@ -102,7 +102,11 @@ fn settle(world: &mut World) -> Plan {
 }
 
 /// What the machine's apt says: what is wanted, with what the story says that comes along.
-fn answer(world: &World, name: &MachineName, wanted: &WantedSet) -> Option<(ProposalKey, Proposal)> {
+pub(crate) fn answer(
+    world: &World,
+    name: &MachineName,
+    wanted: &WantedSet,
+) -> Option<(ProposalKey, Proposal)> {
     let digest = &world.snapshot.machines[name].reported.as_ref()?.report.inventory;
     let inventory = world.snapshot.inventories.get(digest)?;
     if wanted.items.is_empty() || world.apt.silent {

@@ -1,0 +1,237 @@
+//! The last word about each machine, and what the statuses say.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use muster_model::{
+    ActivityName, MachineName, MachinePlan, OutcomeReason, Rollout, Snapshot, Verdict, Wanted,
+};
+
+use crate::admit::Turn;
+use crate::case::Case;
+use crate::known::{Kept, Known};
+use crate::machine::{By, Draft};
+use crate::order::stable_hash;
+use crate::select::Resources;
+use crate::summary::Mark;
+use crate::timer::Timers;
+
+impl Known {
+    /// What is to be canceled of one machine's activities.
+    pub(crate) fn cancel(&mut self, machine: &MachineName, found: Vec<(ActivityName, OutcomeReason)>) {
+        let from = ActivityName { machine: machine.clone(), number: 0 };
+        let to = ActivityName { machine: machine.clone(), number: u64::MAX };
+        let old: Vec<ActivityName> =
+            self.plan.cancels.range(from..=to).map(|(name, _)| name.clone()).collect();
+        for name in old {
+            self.plan.cancels.remove(&name);
+        }
+        self.plan.cancels.extend(found);
+    }
+
+    /// Puts what would start into the queue; gives back what would not.
+    pub(super) fn enqueue(&mut self, case: &Case<'_>, draft: Draft) -> Option<Draft> {
+        let kept = &mut self.kept[case.place];
+        let mut asked = draft.asked.clone();
+        asked.extend(case.evaluation.asked());
+        if kept.asked != asked {
+            for proposal in kept.asked.difference(&asked) {
+                forget(&mut self.by_proposal, proposal, case.place);
+            }
+            for proposal in asked.difference(&kept.asked) {
+                self.by_proposal.entry(proposal.clone()).or_default().insert(case.place);
+            }
+            kept.asked = asked;
+        }
+        let named = case.reported.map(|reported| &reported.report.inventory);
+        let missing = named.filter(|_| case.evaluation.inventory.is_none());
+        if kept.missing.as_ref() != missing {
+            if let Some(digest) = kept.missing.take() {
+                forget(&mut self.by_missing, &digest, case.place);
+            }
+            if let Some(digest) = missing {
+                self.by_missing.entry(digest.clone()).or_default().insert(case.place);
+                kept.missing = Some(digest.clone());
+            }
+        }
+        let (Some(spec), Some(standing)) = (&draft.spec, &kept.standing) else { return Some(draft) };
+        let turn = Turn {
+            takes_place: !standing.is_counted(),
+            served: self.ranks.first_served(spec),
+            hash: stable_hash(&case.machine.name),
+            place: case.place,
+        };
+        self.queue.add(standing, turn);
+        kept.queued = Some(Box::new((turn, draft)));
+        None
+    }
+
+    /// The answers for the machines that were decided, `settled` without a turn, and for `late` ones whose turn brought
+    /// something else.
+    pub(super) fn conclude(
+        &mut self,
+        resources: &Resources<'_>,
+        cases: &[Case<'_>],
+        settled: &[Option<Draft>],
+        timers: &Timers<'_>,
+        late: &BTreeSet<usize>,
+    ) {
+        let mut alike = Alike::default();
+        for (number, (case, settled)) in cases.iter().zip(settled).enumerate() {
+            let start = self.start_of(resources, case.place);
+            let kept = &mut self.kept[case.place];
+            let next = timers.next_of(number);
+            if kept.next != next {
+                if let Some(at) = kept.next {
+                    self.due.remove(&(at, case.place));
+                }
+                self.due.extend(next.map(|at| (at, case.place)));
+                kept.next = next;
+            }
+            if matches!(start, Verdict::Start(_)) {
+                self.restless.insert(case.place);
+            } else {
+                self.restless.remove(&case.place);
+            }
+            let queued = kept.queued.take();
+            let Some(draft) = settled.as_ref().or(queued.as_ref().map(|queued| &queued.1)) else { continue };
+            let marks =
+                marks(kept, resources.packages.len(), |by| Mark::of(case, draft.verdicts_of(by, &start)));
+            let answer = draft.decide(resources, &start);
+            kept.queued = queued;
+            self.mark(case.place, marks);
+            self.answer(&case.machine.name, answer, &mut alike);
+        }
+        for place in late {
+            let start = self.start_of(resources, *place);
+            let kept = &self.kept[*place];
+            let Some(queued) = &kept.queued else { continue };
+            let marks = marks(kept, resources.packages.len(), |by| {
+                Mark::of_verdicts(queued.1.verdicts_of(by, &start))
+            });
+            let answer = queued.1.decide(resources, &start);
+            let name = kept.machine.name.clone();
+            self.mark(*place, marks);
+            self.answer(&name, answer, &mut alike);
+        }
+        self.told.clear();
+    }
+
+    /// What the budgets say of what would start.
+    fn start_of(&self, resources: &Resources<'_>, place: usize) -> Verdict {
+        let kept = &self.kept[place];
+        let (Some(queued), Some(standing)) = (&kept.queued, &kept.standing) else {
+            return Verdict::Converged;
+        };
+        match (self.queue.told(standing, queued.0), &queued.1.spec) {
+            (Some(full), _) => full.verdict(resources),
+            (None, Some(spec)) => Verdict::Start(spec.clone()),
+            (None, None) => Verdict::Converged,
+        }
+    }
+
+    fn mark(&mut self, place: usize, marks: Vec<(usize, Mark)>) {
+        let Self { kept, summaries, .. } = self;
+        let kept = &mut kept[place];
+        if *kept.marks != *marks {
+            kept.marks.iter().for_each(|(baseline, mark)| mark.take_away(&mut summaries[*baseline]));
+            marks.iter().for_each(|(baseline, mark)| mark.add(&mut summaries[*baseline]));
+            kept.marks = marks.into_boxed_slice();
+        }
+    }
+
+    fn answer(&mut self, machine: &MachineName, answer: MachinePlan, alike: &mut Alike) {
+        match self.plan.machines.get_mut(machine) {
+            Some(known) if **known == answer => {}
+            Some(known) => {
+                *known = alike.shared(answer);
+                self.changed.insert(machine.clone());
+            }
+            None => {
+                self.plan.machines.insert(machine.clone(), alike.shared(answer));
+                self.changed.insert(machine.clone());
+            }
+        }
+    }
+
+    /// What the statuses say.
+    pub(super) fn sum_up(&mut self, snapshot: &Snapshot, resources: &Resources<'_>) {
+        let packages = resources.packages.iter().map(|baseline| baseline.reference());
+        let kernels = resources.kernels.iter().map(|baseline| baseline.reference());
+        for (number, reference) in packages.chain(kernels).enumerate() {
+            let summary = &mut self.summaries[number];
+            if number < resources.packages.len() {
+                let group = self.after.package_baseline(resources, number);
+                (summary.unavailable, summary.max_unavailable) = (group.unavailable, group.allowed);
+            }
+            match self.plan.baselines.get_mut(&reference) {
+                Some(known) if known == summary => {}
+                Some(known) => known.clone_from(summary),
+                None => drop(self.plan.baselines.insert(reference, summary.clone())),
+            }
+        }
+        for (place, budget) in resources.budgets.iter().enumerate() {
+            let summary = self.after.budget(place).summary();
+            if self.plan.budgets.get(&budget.name) != Some(&summary) {
+                self.plan.budgets.insert(budget.name.clone(), summary);
+            }
+        }
+        if std::mem::take(&mut self.tell_windows) {
+            let mut machines = vec![0; resources.windows.len()];
+            for (windows, count) in self.sets.sets().iter().zip(&self.of_set) {
+                windows.iter().for_each(|window| machines[*window] += count);
+            }
+            for ((window, summary), machines) in resources.windows.iter().zip(&mut self.windows).zip(machines)
+            {
+                summary.machines = machines;
+                self.plan.windows.insert(window.name.clone(), summary.clone());
+            }
+        }
+        for place in std::mem::take(&mut self.judged) {
+            let (track, reference) = (&self.rollouts.tracks[place], &self.rollouts.references[place]);
+            if track.items.is_empty() && !snapshot.rollouts.contains_key(reference) {
+                self.plan.rollouts.remove(reference);
+            } else if self.plan.rollouts.get(reference).is_none_or(|known| known.items != track.items) {
+                self.plan.rollouts.insert(reference.clone(), Rollout { items: track.items.clone() });
+            }
+        }
+        let tracks = self.rollouts.tracks.iter().filter_map(|track| track.next);
+        let own = [self.windows_next, self.overrides_next].into_iter().flatten();
+        self.plan.next = tracks.chain(own).chain(self.due.first().map(|(at, _)| *at)).min();
+    }
+}
+
+/// What a machine is in the totals of the baselines that pick it.
+fn marks(kept: &Kept, packages: usize, mark: impl Fn(By) -> Mark) -> Vec<(usize, Mark)> {
+    let of_packages = kept.picked.packages.iter().map(|place| (*place, mark(By::Package(*place))));
+    let of_kernels = kept.picked.kernels.iter().map(|place| (packages + place, mark(By::Kernel(*place))));
+    of_packages.chain(of_kernels).collect()
+}
+
+fn forget<K: Ord>(index: &mut BTreeMap<K, BTreeSet<usize>>, key: &K, place: usize) {
+    if let Some(places) = index.get_mut(key) {
+        places.remove(&place);
+        if places.is_empty() {
+            index.remove(key);
+        }
+    }
+}
+
+/// Answers that are the same for many machines are held once: most twins have converged, or wait for the same.
+#[derive(Default)]
+struct Alike {
+    /// The last answer with each wanted set.
+    last: BTreeMap<*const Wanted, Arc<MachinePlan>>,
+}
+
+impl Alike {
+    fn shared(&mut self, answer: MachinePlan) -> Arc<MachinePlan> {
+        let last = self.last.get(&Arc::as_ptr(&answer.wanted)).filter(|last| ***last == answer);
+        if let Some(last) = last {
+            return last.clone();
+        }
+        let answer = Arc::new(answer);
+        self.last.insert(Arc::as_ptr(&answer.wanted), answer.clone());
+        answer
+    }
+}

@@ -1,0 +1,348 @@
+//! What a plan leaves behind for the next one: what each machine counts for, the sums of that, and the plan itself.
+//!
+//! A *round* decides some machines (all of them, at first): it counts them out as they were and in as they are, works out
+//! anew what follows from the sums that changed, and decides. Where that makes a difference to machines that are not among
+//! them, they are named, and the round is made again with them.
+
+mod conclude;
+mod count;
+mod net;
+mod spread;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use muster_model::{
+    ActivityName, BaselineSummary, DebianVersion, Digest, Instant, Item, Machine, MachineName, OutcomeReason,
+    PackageKey, Plan, ProposalKey, Snapshot, WindowSummary,
+};
+
+use crate::admit::{Queue, Turn};
+use crate::budget::{Charges, Groups, Standing};
+use crate::cancel;
+use crate::case::{self, Asked};
+use crate::machine::{self, Draft, World};
+use crate::order::Ranks;
+use crate::overrides::Overrides;
+use crate::planner::Touched;
+use crate::rollout::{Facts, Lowered, Rollouts, Share, Tied};
+use crate::select::{Picked, Resources, Selector, WindowSets};
+use crate::summary::{self, Conflicts, Mark};
+use crate::timer::{Timer, Timers};
+use crate::upgrade;
+use crate::window::Windows;
+
+/// The machines to decide, by number.
+#[derive(Debug)]
+pub(crate) enum Dirty {
+    All,
+    Some(BTreeSet<usize>),
+}
+
+impl Dirty {
+    pub(crate) fn extend(&mut self, places: BTreeSet<usize>) {
+        match self {
+            Self::All => {}
+            Self::Some(known) => known.extend(places),
+        }
+    }
+
+    fn contains(&self, place: usize) -> bool {
+        match self {
+            Self::All => true,
+            Self::Some(known) => known.contains(&place),
+        }
+    }
+
+    fn is_all(&self) -> bool {
+        matches!(self, Self::All)
+    }
+}
+
+/// How a round ended.
+pub(crate) enum Next {
+    Done,
+    /// These machines are to be decided, too.
+    More(BTreeSet<usize>),
+    /// Something differs that all machines depend on.
+    Anew,
+}
+
+/// What one machine counted for when it was last decided.
+#[derive(Debug)]
+struct Kept {
+    machine: Arc<Machine>,
+    picked: Arc<Picked>,
+    is_member: bool,
+    lacks: Option<Arc<upgrade::Known>>,
+    share: Option<Arc<Share>>,
+    standing: Option<Standing>,
+    failures: BTreeMap<(usize, Item), Instant>,
+    tied: Box<[Tied]>,
+    /// By the baseline's number among the summaries.
+    marks: Box<[(usize, Mark)]>,
+    conflicts: Option<Arc<Conflicts>>,
+    /// The proposals that were looked for.
+    asked: BTreeSet<ProposalKey>,
+    /// The inventory that it names, where that is missing.
+    missing: Option<Digest>,
+    /// When it may be decided otherwise by itself.
+    next: Option<Instant>,
+    /// What would start, and when its turn is.
+    queued: Option<Box<(Turn, Draft)>>,
+}
+
+impl Kept {
+    fn new(machine: &Arc<Machine>) -> Self {
+        Self {
+            machine: machine.clone(),
+            picked: Arc::default(),
+            is_member: false,
+            lacks: None,
+            share: None,
+            standing: None,
+            failures: BTreeMap::new(),
+            tied: Box::default(),
+            marks: Box::default(),
+            conflicts: None,
+            asked: BTreeSet::new(),
+            missing: None,
+            next: None,
+            queued: None,
+        }
+    }
+}
+
+/// Upgrades that machines lack: for which baselines, on how many.
+type Lacking = BTreeMap<(PackageKey, DebianVersion), BTreeMap<usize, usize>>;
+
+/// One namespace as it was last planned.
+#[derive(Debug)]
+pub(crate) struct Known {
+    pub(crate) plan: Plan,
+    changed: BTreeSet<MachineName>,
+    /// In the order of their names.
+    kept: Vec<Kept>,
+    sets: WindowSets,
+    /// Machines by the number of their set of windows.
+    of_set: Vec<usize>,
+    windows: Vec<WindowSummary>,
+    windows_next: Option<Instant>,
+    overrides_next: Option<Instant>,
+    ranks: Ranks,
+    charges: Charges,
+    groups: Groups,
+    /// With what the last plan starts.
+    after: Groups,
+    queue: Queue,
+    rollouts: Rollouts,
+    lacking: Lacking,
+    upgrades: upgrade::Known,
+    /// Along the package baselines, then the kernel baselines.
+    summaries: Vec<BaselineSummary>,
+    due: BTreeSet<(Instant, usize)>,
+    by_proposal: BTreeMap<ProposalKey, BTreeSet<usize>>,
+    by_missing: BTreeMap<Digest, BTreeSet<usize>>,
+    /// Machines whose answers name the instant of the plan.
+    restless: BTreeSet<usize>,
+    /// Machines that are told something else by the budgets.
+    told: BTreeSet<usize>,
+    /// Baselines (by number) whose rollouts were judged, and are to be told.
+    judged: BTreeSet<usize>,
+    /// Windows, or their machines, are others, and are to be told.
+    tell_windows: bool,
+}
+
+impl Known {
+    pub(crate) fn new(snapshot: &Snapshot) -> Self {
+        let resources = Resources::of(snapshot);
+        let baselines = resources.packages.len() + resources.kernels.len();
+        Self {
+            plan: Plan::default(),
+            changed: BTreeSet::new(),
+            kept: snapshot.machines.values().map(Kept::new).collect(),
+            sets: WindowSets::default(),
+            of_set: Vec::new(),
+            windows: Vec::new(),
+            windows_next: Some(snapshot.now),
+            overrides_next: None,
+            ranks: Ranks::of(&resources),
+            charges: Charges::new(),
+            groups: Groups::new(&resources),
+            after: Groups::new(&resources),
+            queue: Queue::default(),
+            rollouts: Rollouts::new(&resources),
+            lacking: BTreeMap::new(),
+            upgrades: upgrade::Known::new(),
+            summaries: vec![BaselineSummary::default(); baselines],
+            due: BTreeSet::new(),
+            by_proposal: BTreeMap::new(),
+            by_missing: BTreeMap::new(),
+            restless: BTreeSet::new(),
+            told: BTreeSet::new(),
+            judged: BTreeSet::new(),
+            tell_windows: true,
+        }
+    }
+
+    /// The same, but that nothing is known any more except what was said last.
+    pub(crate) fn anew(self, snapshot: &Snapshot) -> Self {
+        let (mut machines, mut changed) = (self.plan.machines, self.changed);
+        machines.retain(|name, _| {
+            let stays = snapshot.machines.contains_key(name);
+            if !stays {
+                changed.insert(name.clone());
+            }
+            stays
+        });
+        Self { plan: Plan { machines, ..Plan::default() }, changed, ..Self::new(snapshot) }
+    }
+
+    pub(crate) fn take_changed(&mut self) -> BTreeSet<MachineName> {
+        std::mem::take(&mut self.changed)
+    }
+
+    fn place_of(&self, machine: &MachineName) -> Option<usize> {
+        self.kept.binary_search_by(|kept| kept.machine.name.cmp(machine)).ok()
+    }
+
+    /// The machines that have to be decided; `None`: all.
+    pub(crate) fn touched(&self, snapshot: &Snapshot, touched: &Touched) -> Option<BTreeSet<usize>> {
+        let now = snapshot.now;
+        if self.overrides_next.is_some_and(|next| next <= now) || snapshot.machines.len() != self.kept.len() {
+            return None;
+        }
+        let mut places = self.restless.clone();
+        places.extend(self.due.iter().take_while(|(at, _)| *at <= now).map(|(_, place)| *place));
+        for name in &touched.machines {
+            match (self.place_of(name), snapshot.machines.contains_key(name)) {
+                (Some(place), true) => drop(places.insert(place)),
+                (None, false) => {}
+                (Some(_), false) | (None, true) => return None,
+            }
+        }
+        for digest in &touched.inventories {
+            if snapshot.inventories.contains_key(digest) {
+                places.extend(self.by_missing.get(digest).into_iter().flatten());
+            } else {
+                let names = |kept: &Kept| {
+                    kept.machine
+                        .reported
+                        .as_ref()
+                        .is_some_and(|reported| reported.report.inventory == *digest)
+                };
+                places.extend((0..self.kept.len()).filter(|place| names(&self.kept[*place])));
+            }
+        }
+        let asked = touched.proposals.iter().filter_map(|proposal| self.by_proposal.get(proposal));
+        places.extend(asked.flatten());
+        Some(places)
+    }
+
+    /// Decides machines.
+    pub(crate) fn round(&mut self, snapshot: &Snapshot, dirty: &Dirty) -> Next {
+        let timer = Timer::new(snapshot.now);
+        let resources = Resources::of(snapshot);
+        let machines: Vec<(usize, &Arc<Machine>)> = match dirty {
+            Dirty::All => snapshot.machines.values().enumerate().collect(),
+            Dirty::Some(places) => {
+                let machine =
+                    |place: &usize| Some((*place, snapshot.machines.get(&self.kept[*place].machine.name)?));
+                places.iter().filter_map(machine).collect()
+            }
+        };
+        if self.windows_next.is_some_and(|next| next <= snapshot.now) {
+            self.tell_windows = true;
+            self.windows = summary::windows(&resources, &snapshot.policy.estimates, &timer);
+            self.windows_next = timer.take();
+        }
+        let turns: Vec<Option<Instant>> = self.windows.iter().map(summary::turn).collect();
+        let overrides = Overrides::of(snapshot, &timer);
+        self.overrides_next = timer.take();
+
+        let mut selector = Selector::new(&resources, &mut self.sets);
+        let all = machines.iter().map(|(place, machine)| (*place, machine.as_ref()));
+        let mut asked = Asked::of(&resources, &mut selector, all);
+        if self.learn(snapshot, &resources, asked.lacks(snapshot)) && !dirty.is_all() {
+            return Next::Anew;
+        }
+        let histories: Vec<case::Kept<'_>> =
+            machines.iter().map(|(_, machine)| case::history(snapshot, machine)).collect();
+        let mut timers = Timers::new(&timer, machines.len());
+        let cases = asked.cases(snapshot, &resources, &histories, &self.upgrades, &mut timers);
+        let groups_before = self.groups.clone();
+        self.count(snapshot, &resources, &cases, &machines, &mut timers);
+        let turned = self.groups.limit(&resources);
+        if turned && !dirty.is_all() {
+            return Next::Anew;
+        }
+        if self.groups != groups_before {
+            self.queue.renew();
+        }
+
+        let facts = Facts::new(snapshot, &resources, &timer);
+        if let Some(more) = self.hear(&facts, dirty) {
+            return Next::More(more);
+        }
+        self.ask(&facts, &cases, &mut timers);
+        self.judge(&facts);
+        if let Some(more) = self.missing_from(dirty, |track| track.must_decide) {
+            return Next::More(more);
+        }
+        self.rollouts.tracks.iter_mut().for_each(|track| track.must_decide = false);
+
+        let world = World {
+            snapshot,
+            resources: &resources,
+            windows: Windows::new(&resources, self.sets.sets(), &turns, &snapshot.policy, &timer),
+            rollouts: &self.rollouts,
+            lowered: Lowered::default(),
+            overrides,
+            timer: &timer,
+        };
+        let mut drafts: Vec<Draft> = Vec::with_capacity(cases.len());
+        let mut cancels: Vec<(&MachineName, Vec<(ActivityName, OutcomeReason)>)> = Vec::new();
+        for (number, case) in cases.iter().enumerate() {
+            drafts.push(timers.of(number, |_| machine::draft(&world, case)));
+            if !case.history.all.is_empty() || !dirty.is_all() {
+                cancels.push((&case.machine.name, timers.of(number, |_| cancel::cancels(&world, case))));
+            }
+        }
+        drop(world);
+        for (name, found) in cancels {
+            self.cancel(name, found);
+        }
+        if dirty.is_all() {
+            let orphans: BTreeSet<&MachineName> = snapshot
+                .activities
+                .keys()
+                .map(|name| &name.machine)
+                .filter(|name| !snapshot.machines.contains_key(*name))
+                .collect();
+            orphans.into_iter().for_each(|name| self.cancel(name, cancel::of_nobody(snapshot, name)));
+        }
+        let settled: Vec<Option<Draft>> =
+            cases.iter().zip(drafts).map(|(case, draft)| self.enqueue(case, draft)).collect();
+        // What is kept of a draft that is not among these names the instant at which it was made.
+        let after = self.queue.take_turns(&self.groups);
+        if let Some((after, told)) = after {
+            self.after = after;
+            self.told.extend(told);
+        }
+        let late: BTreeSet<usize> =
+            self.told.iter().copied().filter(|place| !dirty.contains(*place)).collect();
+        let starts = |place: &usize| {
+            let kept = &self.kept[*place];
+            let turn = kept.queued.as_ref().map(|queued| queued.0);
+            turn.zip(kept.standing.as_ref())
+                .is_some_and(|(turn, standing)| self.queue.told(standing, turn).is_none())
+        };
+        let starting: BTreeSet<usize> = late.iter().copied().filter(starts).collect();
+        if !starting.is_empty() {
+            return Next::More(starting);
+        }
+        self.conclude(&resources, &cases, &settled, &timers, &late);
+        self.sum_up(snapshot, &resources);
+        Next::Done
+    }
+}

@@ -1,0 +1,98 @@
+//! How items spread, worked out anew where their counts changed.
+
+use std::collections::BTreeSet;
+
+use muster_model::Machine;
+
+use crate::case::Case;
+use crate::known::{Dirty, Known};
+use crate::rollout::{Facts, Ties, Track};
+use crate::timer::Timers;
+
+impl Known {
+    /// Finds places, and takes in counts, records and what people said; names the machines that have to be asked besides,
+    /// if there are any.
+    pub(super) fn hear(&mut self, facts: &Facts<'_>, dirty: &Dirty) -> Option<BTreeSet<usize>> {
+        let Self { rollouts, kept, groups, .. } = self;
+        for (place, track) in rollouts.tracks.iter_mut().enumerate() {
+            if track.must_seat {
+                let all = kept.iter().enumerate();
+                let members = all.filter(|(_, kept)| kept.is_member && kept.picked.packages.contains(&place));
+                let members: Vec<(usize, &Machine)> =
+                    members.map(|(number, kept)| (number, kept.machine.as_ref())).collect();
+                track.seat(facts, place, &members, kept.len());
+            }
+        }
+        for (place, (track, reference)) in rollouts.tracks.iter_mut().zip(&rollouts.references).enumerate() {
+            let machines = groups.package_baseline(facts.resources, place).machines;
+            track.hear_if_due(facts, place, facts.snapshot.rollouts.get(reference), machines);
+        }
+        self.missing_from(dirty, |track| track.must_ask)
+    }
+
+    /// Asks machines how they stand towards the items that are not released.
+    pub(super) fn ask(&mut self, facts: &Facts<'_>, cases: &[Case<'_>], timers: &mut Timers<'_>) {
+        let Self { rollouts, kept, groups, .. } = self;
+        let mut ties = Ties::default();
+        for (number, case) in cases.iter().enumerate() {
+            let kept = &mut kept[case.place];
+            let Some(standing) = &kept.standing else { continue };
+            let tied = timers.of(number, |_| rollouts.tied(facts, groups, standing, &mut ties, case));
+            if tied.is_empty() && kept.tied.is_empty() {
+                continue;
+            }
+            // Where all are asked, the count begins from nothing.
+            for old in
+                kept.tied.iter().filter(|old| !rollouts.tracks[old.baseline].must_ask).collect::<Vec<_>>()
+            {
+                rollouts.tracks[old.baseline].untie(old);
+            }
+            for new in &tied {
+                rollouts.tracks[new.baseline].tie(new);
+            }
+            let differ = kept.tied.iter().filter(|old| !tied.contains(old));
+            let differ = differ.chain(tied.iter().filter(|new| !kept.tied.contains(new)));
+            let differ: Vec<usize> = differ.map(|tied| tied.baseline).collect();
+            differ.into_iter().for_each(|baseline| rollouts.tracks[baseline].is_stale = true);
+            kept.tied = tied.into_boxed_slice();
+        }
+        for track in &mut rollouts.tracks {
+            track.must_ask = false;
+        }
+    }
+
+    /// Judges what is to be judged anew.
+    pub(super) fn judge(&mut self, facts: &Facts<'_>) {
+        let Self { rollouts, groups, judged, .. } = self;
+        let _ = facts.timer.take();
+        for (place, (track, reference)) in rollouts.tracks.iter_mut().zip(&rollouts.references).enumerate() {
+            let machines = groups.package_baseline(facts.resources, place).machines;
+            if track.hear_if_due(facts, place, facts.snapshot.rollouts.get(reference), machines) {
+                track.judge(facts, place);
+                judged.insert(place);
+            }
+        }
+    }
+
+    /// The machines of such baselines that are not among those to decide.
+    pub(super) fn missing_from(
+        &self,
+        dirty: &Dirty,
+        picks: impl Fn(&Track) -> bool,
+    ) -> Option<BTreeSet<usize>> {
+        if matches!(dirty, Dirty::All) {
+            return None;
+        }
+        let tracks = self.rollouts.tracks.iter().enumerate().filter(|(_, track)| picks(track));
+        let tracks: Vec<usize> = tracks.map(|(place, _)| place).collect();
+        if tracks.is_empty() {
+            return None;
+        }
+        let all = self.kept.iter().enumerate();
+        let missing = all.filter(|(number, kept)| {
+            kept.picked.packages.iter().any(|place| tracks.contains(place)) && !dirty.contains(*number)
+        });
+        let missing: BTreeSet<usize> = missing.map(|(number, _)| number).collect();
+        (!missing.is_empty()).then_some(missing)
+    }
+}

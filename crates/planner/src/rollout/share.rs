@@ -1,0 +1,45 @@
+//! What machines that are judged alike want and have, for the counts of items.
+
+use std::collections::BTreeSet;
+
+use muster_model::{Digest, Item};
+
+use crate::case::Case;
+use crate::rollout::item::item_of;
+
+/// An item of one baseline on such machines.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Held {
+    /// The baseline's number.
+    pub(crate) baseline: usize,
+    pub(crate) item: Item,
+    /// They have it; else they are to get it.
+    pub(crate) has: bool,
+}
+
+/// The items of machines that share an evaluation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Share {
+    pub(crate) items: Vec<Held>,
+    /// What their apt knows of: who has the same package lists sees what they see.
+    pub(crate) lists: Option<Digest>,
+}
+
+impl Share {
+    pub(crate) fn of(case: &Case<'_>) -> Self {
+        let evaluation = &case.evaluation;
+        let mut items: Vec<Held> = Vec::new();
+        // What is named and upgraded is one item.
+        let mut known: BTreeSet<(usize, Item)> = BTreeSet::new();
+        let doubles = case.merged.enforced.len() > case.merged.named;
+        for (requirement, judged) in case.merged.enforced.iter().zip(&evaluation.judged) {
+            let Some((item, has)) = item_of(requirement, judged) else { continue };
+            for baseline in requirement.by.iter().copied() {
+                if !doubles || known.insert((baseline, item.clone())) {
+                    items.push(Held { baseline, item: item.clone(), has });
+                }
+            }
+        }
+        Self { items, lists: evaluation.inventory.map(|inventory| inventory.lists.clone()) }
+    }
+}

@@ -1,0 +1,174 @@
+//! How the machines of each wave stand towards the items that are not released (rule O2).
+
+use std::collections::BTreeMap;
+
+use muster_model::Item;
+
+use crate::budget::{Groups, Standing};
+use crate::case::Case;
+use crate::evaluate::Evaluation;
+use crate::merge::Merged;
+use crate::presence::Hearing;
+use crate::rollout::item::{Holding, aim_of, may_come, upgrade_may_come};
+use crate::rollout::stand::{Question, Stand, stand};
+use crate::rollout::track::Track;
+use crate::rollout::{Facts, Rollouts};
+use crate::target::{Judged, Outcome};
+
+/// A requirement of an evaluation that is, or may come to be, about an item.
+struct Tie {
+    baseline: usize,
+    /// The item's number among the baseline's open ones.
+    item: usize,
+    /// The requirement's number in `Merged::enforced`; without a meaning where it is but may be.
+    place: usize,
+    holding: Holding,
+}
+
+/// What is the same for machines that share an evaluation; worked out once.
+#[derive(Default)]
+pub(crate) struct Ties(BTreeMap<*const (), Vec<Tie>>);
+
+/// How one machine stands towards one item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tied {
+    pub(crate) baseline: usize,
+    item: usize,
+    wave: usize,
+    zone: usize,
+    failed: bool,
+    word: Word,
+}
+
+/// What it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word {
+    /// It is silent, and not known to want it.
+    Nothing,
+    /// It is not known what it wants.
+    Unknown,
+    /// It may come to want it.
+    Undecided,
+    Stands(Stand),
+}
+
+impl Track {
+    /// Counts one machine's word in.
+    pub(crate) fn tie(&mut self, tied: &Tied) {
+        let tally = &mut self.tallies[tied.item][tied.wave];
+        tally.failed += usize::from(tied.failed);
+        match tied.word {
+            Word::Nothing => {}
+            Word::Unknown => tally.unknown += 1,
+            Word::Undecided => tally.undecided += 1,
+            Word::Stands(stand) => tally.zones.entry(tied.zone).or_default().add(stand),
+        }
+    }
+
+    /// Counts one machine's word out.
+    pub(crate) fn untie(&mut self, tied: &Tied) {
+        let tally = &mut self.tallies[tied.item][tied.wave];
+        tally.failed -= usize::from(tied.failed);
+        match tied.word {
+            Word::Nothing => {}
+            Word::Unknown => tally.unknown -= 1,
+            Word::Undecided => tally.undecided -= 1,
+            Word::Stands(stand) => tally.zones.entry(tied.zone).or_default().take_away(stand),
+        }
+    }
+}
+
+impl Rollouts {
+    /// What one machine says of each item that is not released.
+    pub(crate) fn tied(
+        &self,
+        facts: &Facts<'_>,
+        groups: &Groups,
+        standing: &Standing,
+        ties: &mut Ties,
+        case: &Case<'_>,
+    ) -> Vec<Tied> {
+        if !case.is_member() || case.picked.packages.iter().all(|place| self.tracks[*place].open.is_empty()) {
+            return Vec::new();
+        }
+        let evaluation: &Evaluation<'_> = &case.evaluation;
+        let address = std::ptr::from_ref(evaluation).cast::<()>();
+        let ties = ties.0.entry(address).or_insert_with(|| self.ties(&case.merged, evaluation));
+        let tied = ties.iter().filter_map(|tie| {
+            let track = &self.tracks[tie.baseline];
+            let seat = track.seats.as_ref().and_then(|seats| seats.get(case.place))?;
+            let item = &track.open[tie.item];
+            let failed = track.has_failed(item, case.place);
+            let heard = !matches!(case.hearing, Hearing::Silent { .. });
+            let word = match tie.holding {
+                Holding::Unknown if heard => Word::Unknown,
+                Holding::MayCome if heard => Word::Undecided,
+                Holding::Unknown | Holding::MayCome => Word::Nothing,
+                Holding::Has | Holding::Lacks | Holding::Blocked => {
+                    let refused = tie.holding == Holding::Lacks
+                        && (groups.has_none(standing)
+                            || evaluation.refuses(facts.snapshot, facts.resources, &case.merged, tie.place));
+                    let question = Question {
+                        resources: facts.resources,
+                        baseline: &self.references[tie.baseline],
+                        item,
+                        holding: tie.holding,
+                        failed,
+                        refused,
+                        timer: facts.timer,
+                    };
+                    Word::Stands(stand(&question, case))
+                }
+            };
+            let (baseline, item) = (tie.baseline, tie.item);
+            Some(Tied { baseline, item, wave: seat.wave, zone: seat.zone, failed, word })
+        });
+        tied.collect()
+    }
+
+    /// How machines of one evaluation stand towards the items that are not released, by their inventory.
+    fn ties(&self, merged: &Merged, evaluation: &Evaluation<'_>) -> Vec<Tie> {
+        let mut ties: BTreeMap<(usize, usize), (usize, Holding)> = BTreeMap::new();
+        let looked = |baseline: usize, item: &Item| {
+            let lists = evaluation.inventory.map(|inventory| &inventory.lists);
+            lists.is_some_and(|lists| self.tracks[baseline].has_offered(item, lists))
+        };
+        for (place, requirement) in merged.enforced.iter().enumerate() {
+            let judged = evaluation.judged.get(place);
+            let aim = judged.and_then(|judged| aim_of(evaluation, requirement, judged));
+            for baseline in requirement.by.iter().copied() {
+                for (number, item) in self.tracks[baseline].open_items_of(&requirement.key) {
+                    let holding = match (&aim, judged) {
+                        (Some((aim, holding)), _) if aim == item => *holding,
+                        (_, None) => Holding::Unknown,
+                        (_, Some(Judged { outcome: Outcome::NotCovered, .. })) => Holding::Unknown,
+                        (_, Some(judged)) => {
+                            if looked(baseline, item) || !may_come(requirement, judged, item) {
+                                continue;
+                            }
+                            Holding::MayCome
+                        }
+                    };
+                    // What is named and upgraded is one item: what is known of it goes before what may be.
+                    let known = ties.entry((baseline, number)).or_insert((place, holding));
+                    if holding < known.1 {
+                        *known = (place, holding);
+                    }
+                }
+            }
+        }
+        for (baseline, track) in self.tracks.iter().enumerate() {
+            if !merged.upgrades.asks(baseline) {
+                continue;
+            }
+            for (number, item) in track.open.iter().enumerate() {
+                let Some(holding) = upgrade_may_come(evaluation, item) else { continue };
+                if holding == Holding::Unknown || !looked(baseline, item) {
+                    ties.entry((baseline, number)).or_insert((0, holding));
+                }
+            }
+        }
+        let ties = ties.into_iter();
+        ties.map(|((baseline, item), (place, holding))| Tie { baseline, item, place, holding }).collect()
+    }
+}
