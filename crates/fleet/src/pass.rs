@@ -439,7 +439,8 @@ fn totals(state: &mut State, plan: &Plan, now: Instant) -> Vec<Effect> {
             effects.push(Effect::RecordBudget { name: name.clone(), summary: summary.clone() });
         }
     }
-    for (baseline, rollout) in &plan.rollouts {
+    // By a clock that is off nothing has soaked and no wave has passed (rules O2, A3): it is judged once that is right.
+    for (baseline, rollout) in plan.rollouts.iter().filter(|_| !state.world.clock_off) {
         let last = state.rollouts.get(baseline);
         let key = Key::Rollout(baseline.clone());
         let same = last.is_some_and(|(old, _)| old == rollout) && !state.unrecorded.contains(&key);

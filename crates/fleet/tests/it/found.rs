@@ -186,3 +186,21 @@ fn a_gateway_that_came_up_while_the_clock_was_off_has_been_up_since_then() {
         "for ten minutes it could have been heard, and m1 has the only place"
     );
 }
+
+// rule: O2, A3
+#[test]
+fn by_a_clock_that_is_off_nothing_passes_its_waves() {
+    let mut world = World::new(1, 1);
+    let recorded =
+        |effects: &[Effect]| effects.iter().any(|effect| matches!(effect, Effect::RecordRollout { .. }));
+    world.observe(Change::ClockOff(true));
+    world.wait(SignedDuration::from_hours(5));
+    assert!(!recorded(&world.pass()));
+    assert!(world.state.snapshot().rollouts.is_empty(), "nor is anything planned from it");
+    world.now -= SignedDuration::from_hours(5);
+    world.observe(Change::ClockOff(false));
+    assert!(recorded(&world.pass()));
+    let now = world.now;
+    let mut items = world.state.snapshot().rollouts.values().flat_map(|rollout| rollout.items.values());
+    assert!(items.all(|progress| progress.released == Some(now)));
+}

@@ -69,7 +69,7 @@ pub(crate) fn stand(question: &Question<'_>, case: &Case<'_>) -> Stand {
 }
 
 /// Whether one of the baseline's steps brings the item.
-fn brings(activity: &Activity, baseline: &BaselineRef, item: &Item) -> bool {
+pub(crate) fn brings(activity: &Activity, baseline: &BaselineRef, item: &Item) -> bool {
     let target = match &item.target {
         Target::Version(version) => Some(version),
         Target::Absent => None,

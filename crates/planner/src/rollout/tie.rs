@@ -10,7 +10,7 @@ use crate::evaluate::Evaluation;
 use crate::merge::Merged;
 use crate::presence::Hearing;
 use crate::rollout::item::{Holding, aim_of, may_come, upgrade_may_come};
-use crate::rollout::stand::{Question, Stand, stand};
+use crate::rollout::stand::{Question, Stand, brings, stand};
 use crate::rollout::track::Track;
 use crate::rollout::{Facts, Rollouts};
 use crate::target::{Judged, Outcome};
@@ -43,7 +43,7 @@ pub(crate) struct Tied {
 /// What it says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Word {
-    /// It is silent, and not known to want it.
+    /// It is silent, and not known to want it; or it wants another, and failed this one.
     Nothing,
     /// It is not known what it wants.
     Unknown,
@@ -123,7 +123,30 @@ impl Rollouts {
             let (baseline, item) = (tie.baseline, tie.item);
             Some(Tied { baseline, item, wave: seat.wave, zone: seat.zone, failed, word })
         });
-        tied.collect()
+        let mut tied: Vec<Tied> = tied.collect();
+        self.add_moved(case, &mut tied);
+        tied
+    }
+
+    /// Adds what a machine says of items that it does not want any more, or not yet again: that it failed them, and that
+    /// one is under way there. An apt that saw something newer takes neither back (rules O2, O3, O6).
+    fn add_moved(&self, case: &Case<'_>, tied: &mut Vec<Tied>) {
+        let unfinished = case.history.unfinished();
+        for baseline in case.picked.packages.iter().copied() {
+            let track = &self.tracks[baseline];
+            let Some(seat) = track.seats.as_ref().and_then(|seats| seats.get(case.place)) else { continue };
+            for (item, open) in track.open.iter().enumerate() {
+                let known = tied.iter().find(|tied| tied.baseline == baseline && tied.item == item);
+                let stands = known.is_some_and(|known| matches!(known.word, Word::Stands(_)));
+                let failed = known.is_none() && track.has_failed(open, case.place);
+                let reference = &self.references[baseline];
+                let under_way = !stands && unfinished.is_some_and(|one| brings(one, reference, open));
+                if failed || under_way {
+                    let word = if under_way { Word::Stands(Stand::Open) } else { Word::Nothing };
+                    tied.push(Tied { baseline, item, wave: seat.wave, zone: seat.zone, failed, word });
+                }
+            }
+        }
     }
 
     /// How machines of one evaluation stand towards the items that are not released, by their inventory.

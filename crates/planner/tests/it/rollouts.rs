@@ -185,6 +185,39 @@ fn a_zone_starts_when_the_one_before_has_passed_and_machines_without_one_are_las
     );
 }
 
+// rule: O2, O6
+#[test]
+fn what_is_under_way_on_a_machine_that_wants_something_newer_by_now_is_waited_for() {
+    let world = |more: &str| {
+        format!(
+            "baseline fix zones zone: curl latest
+             machine a zone=z1 lists 1m: curl 8 -> 10
+             machine b zone=z2: curl 8 -> 9
+             {more}
+             show rollouts waves"
+        )
+    };
+    check_over_time(
+        &[&world("activity a-1 Running 1m: install fix curl 9"), &world("")],
+        expect![[r#"
+        @ 2026-11-23T12:00:00Z
+        ~ a: Running A2: a-1 is Running
+        ~ b: Zone O6: zone z1 of PackageBaseline/fix is first: 0 of 1 machine(s) have it
+        # rollout fix curl=9: done 0/1, failed 0
+        #   wave rest: 0/2 have it, 0 skipped, 0 failed
+        # rollout fix curl=10: done 0/1, failed 0
+        #   wave rest: 0/1 have it, 0 skipped, 0 failed
+        @ 2026-11-23T12:00:00Z
+        + a: starts a-1: install curl 8 > 10 for fix
+        + b: starts b-1: install curl 8 > 9 for fix
+        # rollout fix curl=9: done 0/1, failed 0
+        #   wave rest: 0/1 have it, 0 skipped, 0 failed
+        # rollout fix curl=10: done 0/1, failed 0
+        #   wave rest: 0/1 have it, 0 skipped, 0 failed
+    "#]],
+    );
+}
+
 // rule: O6
 #[test]
 fn between_baselines_priority_decides_who_goes_first_and_then_the_name() {

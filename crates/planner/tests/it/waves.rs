@@ -263,6 +263,42 @@ fn failures_are_counted_in_each_wave_and_over_all() {
     );
 }
 
+// rule: O3
+#[test]
+fn a_canary_that_failed_an_item_and_moved_on_to_a_newer_one_failed_it_all_the_same() {
+    check(
+        "baseline fix fail 20%: curl latest
+         wave canary fix on ring=canary
+         machine a ring=canary lists 5m carried 1: curl 10 -> 10
+         machine b ring=canary lists 5m carried 1: curl 10 -> 10
+         machine c ring=canary: curl 9 -> 9
+         machine d ring=canary: curl 9 -> 9
+         machine e ring=canary: curl 9 -> 9
+         machine f: curl 8 -> 9
+         machine g: curl 9 -> 9
+         machine h: curl 9 -> 9
+         machine i: curl 9 -> 9
+         machine j: curl 9 -> 9
+         activity a-1 Failed(TimedOut) 1h: install fix curl 9
+         activity b-1 Failed(TimedOut) 1h: install fix curl 9
+         show rollouts waves",
+        expect![[r#"
+        = a: converged
+        = b: converged
+        = c: converged
+        = d: converged
+        = e: converged
+        ! f: Barred O3: 2 machine(s) failed it, at most 1 may in PackageBaseline/fix
+        = g: converged
+        = h: converged
+        = i: converged
+        = j: converged
+        # rollout fix curl=9: done 7/8, failed 2, barred since 2026-11-23T12:00:00Z
+        #   wave canary: 3/3 have it, 0 skipped, 2 failed
+    "#]],
+    );
+}
+
 // rule: O2, A6
 #[test]
 fn one_failure_within_the_limit_does_not_hang_its_wave() {
