@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use muster_checker::event::{self, Event, What};
 use muster_fleet::{Change, Decision, Effect, Input, Key, Written};
 use muster_model::{
-    Activity, ActivityName, ActivitySpec, BaselineRef, Instant, MachineName, ObjectName, Rollout,
+    Activity, ActivityName, ActivitySpec, BaselineRef, Instant, MachineName, ObjectName, Policy, Rollout,
 };
 use smol_str::SmolStr;
 
@@ -36,6 +36,8 @@ pub struct Recorder {
     approvals: BTreeMap<ObjectName, event::Approval>,
     /// What was said last of what each baseline's rollout released.
     released: BTreeMap<BaselineRef, Vec<event::ReleasedItem>>,
+    /// As it is by now, with what was measured.
+    policy: Policy,
     clock_off: bool,
     /// The picture is complete: what shows up from here on was created meanwhile.
     begun: bool,
@@ -55,6 +57,7 @@ impl Recorder {
             unreadable: BTreeSet::new(),
             approvals: BTreeMap::new(),
             released: BTreeMap::new(),
+            policy: Policy::default(),
             clock_off: false,
             begun: false,
             events: Vec::new(),
@@ -91,6 +94,10 @@ impl Recorder {
             match effect {
                 Effect::CreateActivity { spec, epoch } => self.created(now, spec, *epoch),
                 Effect::RecordMachine { name, decision } => self.decided(now, name, decision),
+                Effect::RecordEstimates { estimates, .. } => {
+                    self.policy.estimates = *estimates;
+                    self.put(now, What::Policy(resources::policy(&self.policy)));
+                }
                 Effect::RecordRollout { baseline, rollout } => self.released(now, baseline, rollout),
                 Effect::DeleteRollout { baseline } => self.released(now, baseline, &Rollout::default()),
                 Effect::AdoptActivity { .. }
@@ -100,7 +107,6 @@ impl Recorder {
                 | Effect::RecordBaseline { .. }
                 | Effect::RecordWindow { .. }
                 | Effect::RecordBudget { .. }
-                | Effect::RecordEstimates { .. }
                 | Effect::Mark { .. }
                 | Effect::Collect { .. }
                 | Effect::Tell(_) => {}
@@ -216,13 +222,14 @@ impl Recorder {
             Change::OverrideGone(name) => self.put(now, What::OverrideGone { name: name.clone() }),
             Change::Budget(budget) => self.put(now, What::Budget(resources::budget(budget))),
             Change::BudgetGone(name) => self.put(now, What::BudgetGone { name: name.clone() }),
-            Change::Policy(policy) => self.put(
-                now,
-                match policy {
+            Change::Policy(policy) => {
+                self.policy = policy.as_ref().map(|(policy, _)| policy.clone()).unwrap_or_default();
+                let what = match policy {
                     Some((policy, _)) => What::Policy(resources::policy(policy)),
                     None => What::PolicyGone {},
-                },
-            ),
+                };
+                self.put(now, what);
+            }
             Change::Unreadable(resource, Some(why)) => {
                 self.unreadable.insert(resource.clone());
                 self.put(now, What::Unreadable { resource: resource.clone(), why: why.clone() });

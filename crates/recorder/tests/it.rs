@@ -277,3 +277,15 @@ fn what_is_released_is_told_when_it_changes() {
     let gone = shown(recorder.effects(at(3), &[Effect::DeleteRollout { baseline: fix }]));
     assert!(gone.contains(r#""items":[]"#), "{gone}");
 }
+
+// rule: W2
+#[test]
+fn what_was_measured_is_told_when_it_is_decided_by() {
+    let mut recorder = Recorder::new("x");
+    let policy = Policy { suspend: true, ..Policy::default() };
+    observed(&mut recorder, 0, Change::Policy(Some((policy.clone(), None))));
+    let estimates = Estimates { reboot: SignedDuration::from_mins(3), ..policy.estimates };
+    let told =
+        shown(recorder.effects(at(1), &[Effect::RecordEstimates { medians: policy.medians, estimates }]));
+    assert!(told.contains(r#""estimateReboot":"3m""#) && told.contains(r#""suspend":true"#), "{told}");
+}

@@ -425,6 +425,9 @@ impl Storm {
                 Effect::DeleteRollout { baseline } => {
                     self.log_released(epoch, baseline, &muster_model::Rollout::default());
                 }
+                Effect::RecordEstimates { estimates, .. } if epoch == self.api.lease.epoch => {
+                    self.log_estimates(*estimates);
+                }
                 _ => {}
             }
             let Some(lead) = &mut self.controllers[c].lead else { return };

@@ -2,7 +2,7 @@
 
 use muster_checker::event::{ActivityCreated, ActivityFinished, What};
 use muster_fleet::{Change, Effect, Garbage, Key, Written};
-use muster_model::{Activity, ActivityName, BaselineKind, Instant, OutcomeReason, Phase};
+use muster_model::{Activity, ActivityName, BaselineKind, Instant, OutcomeReason, Phase, Policy};
 use smol_str::ToSmolStr;
 
 use crate::api::{Kind, Value, rollout_name};
@@ -107,10 +107,11 @@ impl Storm {
                 let stored = self.api.get(Kind::Rollout, &rollout_name(baseline)).map(|stored| &stored.value);
                 matches!(stored.map(AsRef::as_ref), Some(Value::Rollout(_, known)) if known == rollout)
             }
-            Effect::RecordBaseline { .. }
-            | Effect::RecordWindow { .. }
-            | Effect::RecordBudget { .. }
-            | Effect::RecordEstimates { .. } => true,
+            Effect::RecordBaseline { .. } | Effect::RecordWindow { .. } | Effect::RecordBudget { .. } => true,
+            Effect::RecordEstimates { medians, estimates } => {
+                let policy = self.api.policy();
+                policy.medians == *medians && policy.estimates == *estimates
+            }
             Effect::CreateActivity { .. }
             | Effect::AdoptActivity { .. }
             | Effect::EndActivity { .. }
@@ -209,11 +210,18 @@ impl Storm {
             }
             Effect::Mark { garbage, since } => self.mark(garbage, *since),
             Effect::Collect { garbage } => self.collect(garbage),
+            Effect::RecordEstimates { medians, estimates } => {
+                let known = self.api.get(Kind::Policy, "default").map(|stored| stored.value.clone());
+                if let Some(Value::Policy(policy, revision)) = known.as_deref() {
+                    let policy = Policy { medians: *medians, estimates: *estimates, ..policy.clone() };
+                    self.api.put(Value::Policy(policy, revision.clone()));
+                }
+                (Written::Done, Vec::new())
+            }
             // Statuses that nobody reads here.
-            Effect::RecordBaseline { .. }
-            | Effect::RecordWindow { .. }
-            | Effect::RecordBudget { .. }
-            | Effect::RecordEstimates { .. } => (Written::Done, Vec::new()),
+            Effect::RecordBaseline { .. } | Effect::RecordWindow { .. } | Effect::RecordBudget { .. } => {
+                (Written::Done, Vec::new())
+            }
             Effect::Tell(_) => (Written::Done, Vec::new()),
         }
     }

@@ -360,6 +360,12 @@ impl Storm {
         }
     }
 
+    /// What a leader measured of steps, by which it plans from here on (rule W2).
+    pub(crate) fn log_estimates(&mut self, estimates: muster_model::Estimates) {
+        let known = muster_model::Policy { estimates, ..self.api.policy() };
+        self.log(What::Policy(policy(&known)));
+    }
+
     /// Whether a decision is the one that was logged last.
     pub(crate) fn is_logged(&self, name: &MachineName, decision: &Decision) -> bool {
         let (_, digest) = decided(name, decision);

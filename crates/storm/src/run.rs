@@ -172,6 +172,10 @@ impl Storm {
 
     fn mend_machine(&mut self, m: usize) {
         let host = self.hosts[m].name.clone();
+        if self.api.machine(&host).is_none_or(|object| object.quarantined) {
+            self.enroll_anew(m);
+        }
+        // The record of our holds goes with the FleetMachine: those of before are nobody's, and a person lifts them.
         let ours = self.api.machine(&host).map(|object| object.machine.holds.clone());
         let machine = &mut self.hosts[m];
         machine.skew = SignedDuration::ZERO;
@@ -182,9 +186,6 @@ impl Storm {
         machine.dpkg.held.retain(|name| ours.iter().flatten().any(|key| key.name == *name));
         machine.restart_units(&self.suites[machine.suite]);
         machine.changed();
-        if self.api.machine(&host).is_none_or(|object| object.quarantined) {
-            self.enroll_anew(m);
-        }
         if let Some(object) = self.api.machine(&host) {
             let mut object = object.clone();
             object.machine.suspend = false;

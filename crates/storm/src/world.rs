@@ -235,7 +235,12 @@ impl Storm {
     }
 
     /// Writes an object, and says so in the log.
-    pub(crate) fn put(&mut self, value: Value) {
+    pub(crate) fn put(&mut self, mut value: Value) {
+        // What was measured is in the policy's status, which nobody commits.
+        if let Value::Policy(policy, _) = &mut value {
+            let known = self.api.policy();
+            (policy.medians, policy.estimates) = (known.medians, known.estimates);
+        }
         self.log_value(&value);
         self.api.put(value);
     }
