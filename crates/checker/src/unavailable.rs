@@ -31,7 +31,7 @@ pub(crate) struct Standing {
     pub(crate) unavailable: BTreeSet<MachineName>,
     /// Those of them with something of ours in flight.
     pub(crate) in_flight: usize,
-    /// The one that starts counts already.
+    /// The one that starts may be seen to count already.
     pub(crate) counted: bool,
 }
 
@@ -188,8 +188,12 @@ pub(crate) fn standing(world: &World, group: &Group<'_>, starting: &MachineName,
         let counts = (member || charged) && by_us
             || member && quiet.is_surely_silent && always && !quiet.is_resolved
             || member && !quiet.may_be_silent && is_unhealthy(world, machine, at);
+        // Who may be seen to count already takes no second place (rule B3).
         if *name == *starting {
-            standing.counted = counts;
+            let may = (maybe || charged) && (by_us || may_be_ours(world, name, at))
+                || maybe && quiet.may_be_silent && sometimes
+                || maybe && may_be_unhealthy(world, machine, at);
+            standing.counted = counts || may;
             continue;
         }
         if counts {
@@ -240,6 +244,16 @@ fn ours<'w>(world: &'w World, machine: &MachineName, at: Instant) -> Ours<'w> {
         }
     }
     ours
+}
+
+/// Whether what we did there may still be seen to count: a moment ago it did.
+fn may_be_ours(world: &World, machine: &MachineName, at: Instant) -> bool {
+    let before = ours(world, machine, at - world.lag);
+    let unseen = |activity: &ActivityState| {
+        let since = world.machines.get(machine).and_then(|machine| machine.report.since());
+        activity.phase == Phase::Failed && since.is_some_and(|since| !world.was_known(since, at))
+    };
+    before.settling || before.failed || world.history(machine).next_back().is_some_and(unseen)
 }
 
 /// The longest `minReady` of the baselines that it served, each as short as it may be seen.
@@ -345,6 +359,20 @@ fn is_unhealthy(world: &World, machine: &MachineState, at: Instant) -> bool {
                             && machine.surely(&baseline.selector, at, world.lag)
                     })
                 })
+            })
+        })
+    })
+}
+
+/// Likewise by some report that may be the last that was seen.
+fn may_be_unhealthy(world: &World, machine: &MachineState, at: Instant) -> bool {
+    let reports = machine.report.possible(at, world.lag);
+    reports.into_iter().flatten().any(|report| {
+        world.baselines.values().any(|kept| {
+            let versions = kept.possible(at, world.lag);
+            versions.into_iter().flatten().any(|baseline| {
+                !baseline.units.is_disjoint(&report.failed_units)
+                    && machine.maybe(&baseline.selector, at, world.lag)
             })
         })
     })

@@ -186,6 +186,25 @@ fn a_broken_machines_fix_takes_no_second_place_but_ours_in_flight_never_exceed_t
     );
 }
 
+// rule: B3
+#[test]
+fn a_machine_that_has_just_become_unhealthy_may_be_seen_to_be_so() {
+    // Another machine has the place; this one counts already, by its newest report.
+    let broken = "
+        00:00 baseline fix {\"units\": [\"nginx.service\"]}
+        00:30 silent b
+        01:00:00 report a openssl=1 failed=nginx.service
+        01:00:01 create a-1 charged=all
+    ";
+    assert_eq!(judged_late(&story(broken), 30), "= nothing\n");
+    let well = broken.replace(" failed=nginx.service", "");
+    assert!(
+        judged_late(&story(&well), 30).contains("BudgetExceeded a-1"),
+        "{}",
+        judged_late(&story(&well), 30)
+    );
+}
+
 // rule: B6
 #[test]
 fn an_activity_is_charged_to_the_budgets_of_its_machine() {
