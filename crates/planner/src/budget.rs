@@ -182,6 +182,11 @@ impl Full {
 }
 
 impl Standing {
+    /// Whether something of ours is under way there.
+    pub(crate) fn is_in_flight(&self) -> bool {
+        self.in_flight
+    }
+
     /// In which groups what starts there takes a place.
     pub(crate) fn places(&self) -> &[Charge] {
         if self.takes_places { &self.charges } else { &[] }

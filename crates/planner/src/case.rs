@@ -14,7 +14,7 @@ use crate::evaluate::Evaluation;
 use crate::merge::Merged;
 use crate::phasing::{KeptBack, Phased};
 use crate::presence::{Hearing, hearing};
-use crate::select::{Picked, Resources, Selector};
+use crate::select::{Picked, Resources, Selection};
 use crate::timer::Timers;
 use crate::upgrade::{Known, extended, learn};
 
@@ -29,7 +29,7 @@ pub(crate) struct Case<'a> {
     /// Why nothing can be said of it, if so (rule M1).
     pub(crate) unknown: Option<Unknown>,
     pub(crate) history: History<'a>,
-    pub(crate) merged: Rc<Merged>,
+    pub(crate) merged: Arc<Merged>,
     pub(crate) evaluation: Rc<Evaluation<'a>>,
 }
 
@@ -95,15 +95,20 @@ struct Twins<'a> {
 }
 
 /// What is asked of a machine, its upgrades included, and what that comes to.
-type Evaluated<'a> = (Rc<Merged>, Rc<Evaluation<'a>>);
+type Evaluated<'a> = (Arc<Merged>, Rc<Evaluation<'a>>);
+
+/// What is asked of machines, kept as long as resources stay as they are.
+#[derive(Debug, Default)]
+pub(crate) struct Mergers {
+    /// By who asks, and for which architecture.
+    known: BTreeMap<(Vec<usize>, Vec<usize>, Architecture), Arc<Merged>>,
+}
 
 /// What machines share, by what it depends on.
 #[derive(Default)]
 struct Shared<'a> {
-    /// By who asks, and for which architecture.
-    merged: BTreeMap<(Vec<usize>, Vec<usize>, Architecture), Rc<Merged>>,
-    /// The same by the address of what picks: most machines are found here.
-    picked: BTreeMap<*const Picked, Vec<(Architecture, Rc<Merged>)>>,
+    /// By the address of what picks: most machines are found here.
+    picked: BTreeMap<*const Picked, Vec<(Architecture, Arc<Merged>)>>,
     evaluations: BTreeMap<Twins<'a>, Evaluated<'a>>,
     /// Of machines without an inventory.
     blank: BTreeMap<*const Merged, Rc<Evaluation<'a>>>,
@@ -114,23 +119,24 @@ struct Shared<'a> {
 
 /// Machines that are looked at again, with what is asked of each.
 pub(crate) struct Asked<'a> {
-    machines: Vec<(usize, &'a Machine, Arc<Picked>, Rc<Merged>)>,
+    machines: Vec<(usize, &'a Machine, Arc<Picked>, Arc<Merged>)>,
     shared: Shared<'a>,
 }
 
 impl<'a> Asked<'a> {
     pub(crate) fn of(
         resources: &Resources<'_>,
-        selector: &mut Selector<'_>,
+        selection: &mut Selection,
+        mergers: &mut Mergers,
         machines: impl Iterator<Item = (usize, &'a Machine)>,
     ) -> Self {
         let mut shared = Shared::default();
         let nowhere = Architecture::parse("all").expect("all is an architecture's name");
         let machines = machines.map(|(place, machine)| {
-            let picked = selector.pick(machine);
+            let picked = selection.pick(resources, machine);
             let reported = machine.reported.as_ref();
             let architecture = reported.map_or(&nowhere, |reported| &reported.report.architecture);
-            let merged = shared.merge(resources, &picked, architecture);
+            let merged = shared.merge(resources, mergers, &picked, architecture);
             (place, machine, picked, merged)
         });
         let machines = machines.collect();
@@ -186,17 +192,18 @@ impl<'a> Shared<'a> {
     fn merge(
         &mut self,
         resources: &Resources<'_>,
+        mergers: &mut Mergers,
         picked: &Arc<Picked>,
         architecture: &Architecture,
-    ) -> Rc<Merged> {
+    ) -> Arc<Merged> {
         let known = self.picked.entry(Arc::as_ptr(picked)).or_default();
         if let Some((_, merged)) = known.iter().find(|(other, _)| other == architecture) {
             return merged.clone();
         }
         // Budgets and windows have no say in what is asked.
         let key = (picked.packages.clone(), picked.kernels.clone(), architecture.clone());
-        let make = || Rc::new(Merged::of(resources, picked, architecture));
-        let merged = self.merged.entry(key).or_insert_with(make);
+        let make = || Arc::new(Merged::of(resources, picked, architecture));
+        let merged = mergers.known.entry(key).or_insert_with(make);
         known.push((architecture.clone(), merged.clone()));
         merged.clone()
     }
@@ -205,11 +212,11 @@ impl<'a> Shared<'a> {
         &mut self,
         snapshot: &'a Snapshot,
         resources: &Resources<'_>,
-        merged: &Rc<Merged>,
+        merged: &Arc<Merged>,
         machine: &'a Machine,
         known: &Known,
     ) -> Evaluated<'a> {
-        let address = Rc::as_ptr(merged);
+        let address = Arc::as_ptr(merged);
         let Some((report, digest, inventory)) = known_packages(snapshot, machine) else {
             let blank = self.blank.entry(address).or_insert_with(|| {
                 Rc::new(Evaluation::of(resources, merged, None, &machine.holds, KeptBack::new(), false))
@@ -240,7 +247,7 @@ impl<'a> Shared<'a> {
     fn lacks(
         &mut self,
         snapshot: &'a Snapshot,
-        merged: &Rc<Merged>,
+        merged: &Arc<Merged>,
         machine: &'a Machine,
     ) -> Option<Arc<Known>> {
         if !merged.upgrades.is_any() {
@@ -248,7 +255,7 @@ impl<'a> Shared<'a> {
         }
         let (report, digest, inventory) = known_packages(snapshot, machine)?;
         let kept_back = self.kept_back(merged, report, digest, inventory);
-        let key = (Rc::as_ptr(merged), digest, kept_back);
+        let key = (Arc::as_ptr(merged), digest, kept_back);
         if let Some(known) = self.lacks.get(&key) {
             return Some(known.clone());
         }

@@ -72,37 +72,33 @@ impl WindowSets {
     }
 }
 
-/// Picks machine after machine.
+/// What is known of whom resources pick, kept as long as these stay as they are.
 ///
 /// What picks a machine depends on the labels that some selector names, and on nothing else of it: machines that have
 /// these alike are picked alike.
-pub(crate) struct Selector<'a> {
-    resources: &'a Resources<'a>,
+#[derive(Debug, Default)]
+pub(crate) struct Selection {
     /// The labels that selectors name.
-    keys: BTreeSet<&'a str>,
+    keys: BTreeSet<SmolStr>,
     /// By the values of `keys`.
     known: BTreeMap<Vec<Option<SmolStr>>, Arc<Picked>>,
-    sets: &'a mut WindowSets,
+    pub(crate) sets: WindowSets,
     nothing: Arc<Picked>,
 }
 
-impl<'a> Selector<'a> {
-    pub(crate) fn new(resources: &'a Resources<'a>, sets: &'a mut WindowSets) -> Self {
+impl Selection {
+    pub(crate) fn new(resources: &Resources<'_>) -> Self {
         let baselines = resources.packages.iter().map(|baseline| &baseline.common.selector);
         let kernels = resources.kernels.iter().map(|baseline| &baseline.common.selector);
         let budgets = resources.budgets.iter().map(|budget| &budget.selector);
         let windows = resources.windows.iter().map(|window| &window.selector);
         let all = baselines.chain(kernels).chain(budgets).chain(windows);
-        Self {
-            resources,
-            keys: all.flat_map(LabelSelector::terms).map(|(key, _)| key).collect(),
-            known: BTreeMap::new(),
-            sets,
-            nothing: Arc::default(),
-        }
+        let keys = all.flat_map(LabelSelector::terms).map(|(key, _)| SmolStr::new(key)).collect();
+        Self { keys, ..Self::default() }
     }
 
-    pub(crate) fn pick(&mut self, machine: &Machine) -> Arc<Picked> {
+    /// What picks a machine, of the resources that this is about.
+    pub(crate) fn pick(&mut self, resources: &Resources<'_>, machine: &Machine) -> Arc<Picked> {
         if !machine.admitted || machine.revoked {
             return self.nothing.clone();
         }
@@ -111,21 +107,21 @@ impl<'a> Selector<'a> {
         if let Some(known) = self.known.get(&values) {
             return known.clone();
         }
-        let picked = Arc::new(self.work_out(machine));
+        let picked = Arc::new(self.work_out(resources, machine));
         self.known.insert(values, picked.clone());
         picked
     }
 
-    fn work_out(&mut self, machine: &Machine) -> Picked {
+    fn work_out(&mut self, resources: &Resources<'_>, machine: &Machine) -> Picked {
         let picks = |selector: &LabelSelector| selector.matches(|key| machine.label(key));
         fn places<T>(all: &[&T], picks: impl Fn(&T) -> bool) -> Vec<usize> {
             all.iter().enumerate().filter(|(_, one)| picks(one)).map(|(place, _)| place).collect()
         }
         Picked {
-            packages: places(&self.resources.packages, |baseline| picks(&baseline.common.selector)),
-            kernels: places(&self.resources.kernels, |baseline| picks(&baseline.common.selector)),
-            budgets: places(&self.resources.budgets, |budget| picks(&budget.selector)),
-            windows: self.sets.number(places(&self.resources.windows, |window| picks(&window.selector))),
+            packages: places(&resources.packages, |baseline| picks(&baseline.common.selector)),
+            kernels: places(&resources.kernels, |baseline| picks(&baseline.common.selector)),
+            budgets: places(&resources.budgets, |budget| picks(&budget.selector)),
+            windows: self.sets.number(places(&resources.windows, |window| picks(&window.selector))),
         }
     }
 }

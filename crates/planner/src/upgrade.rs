@@ -5,7 +5,7 @@
 //! upgrade stays within its versions, and never touches what is to be absent, held, or in dispute.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use muster_model::{
     DebianVersion, Inventory, Package, PackageKey, PackageWish, Relation, Snapshot, Target, UpgradePolicy,
@@ -99,11 +99,11 @@ pub(crate) fn learn(known: &mut Known, merged: &Merged, inventory: &Inventory, k
 /// What is asked of a machine with this inventory: its upgrades included, those that it lacks and those of others that it
 /// has.
 pub(crate) fn extended(
-    merged: &Rc<Merged>,
+    merged: &Arc<Merged>,
     inventory: &Inventory,
     kept_back: &KeptBack,
     known: &Known,
-) -> Rc<Merged> {
+) -> Arc<Merged> {
     let upgrades = &merged.upgrades;
     if !upgrades.is_any() {
         return merged.clone();
@@ -130,7 +130,7 @@ pub(crate) fn extended(
             extended.observed.extend(one);
         }
     }
-    Rc::new(extended)
+    Arc::new(extended)
 }
 
 /// What one installed package could be upgraded to.

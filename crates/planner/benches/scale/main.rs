@@ -2,8 +2,8 @@
 //!
 //! One table row a size, and a line for the forecast. Planning is measured against decoding the same state with serde_json
 //! in the same run, so that the ratio says the same on a slow machine as on a fast one; time is what the thread computed,
-//! what is held is counted by the allocator. `--short` leaves the largest size out, `--size N` measures that size alone, and
-//! `--plans N` only plans it so often: for a profiler.
+//! what is held is counted by the allocator. `--short` leaves the largest size out, `--size N` measures that size alone;
+//! `--again` measures planning again alone, and `--plans N` only plans from scratch so often: for a profiler.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on stops where it stands")]
 
@@ -45,11 +45,19 @@ fn main() {
         (0..plans).for_each(|_| drop(black_box(plan(black_box(&snapshot)))));
         return;
     }
+    let has = |name: &str| arguments.iter().any(|argument| argument == name);
     let sizes = match number("--size") {
         Some(size) => vec![size],
-        None if arguments.iter().any(|argument| argument == "--short") => SIZES[..2].to_vec(),
+        None if has("--short") => SIZES[..2].to_vec(),
         None => SIZES.to_vec(),
     };
+    if has("--again") {
+        again::heading();
+        for size in sizes {
+            again::measure(fleet::fleet(size));
+        }
+        return;
+    }
     println!("machines of {} packages, 30 baselines, 10 windows, 5 budgets", fleet::PACKAGES);
     println!(
         "| machines | inventories | not as wanted | decode | plan | of decode | µs a machine | held a machine (machine, activity, plan) |"

@@ -178,7 +178,7 @@ impl Known {
         }
         if std::mem::take(&mut self.tell_windows) {
             let mut machines = vec![0; resources.windows.len()];
-            for (windows, count) in self.sets.sets().iter().zip(&self.of_set) {
+            for (windows, count) in self.selection.sets.sets().iter().zip(&self.of_set) {
                 windows.iter().for_each(|window| machines[*window] += count);
             }
             for ((window, summary), machines) in resources.windows.iter().zip(&mut self.windows).zip(machines)

@@ -89,7 +89,7 @@ impl Known {
         let mut conflicts: BTreeMap<*const (), Option<Arc<Conflicts>>> = BTreeMap::new();
         let mut net = Net::new();
         let mut net_conflicts = Net::new();
-        self.of_set.resize(self.sets.sets().len(), 0);
+        self.of_set.resize(self.selection.sets.sets().len(), 0);
         for (number, (case, (place, machine))) in cases.iter().zip(machines).enumerate() {
             let standing =
                 timers.of(number, |timer| Standing::of(snapshot, resources, case, &mut self.charges, timer));
@@ -97,7 +97,7 @@ impl Known {
                 let address = std::rc::Rc::as_ptr(&case.evaluation).cast::<()>();
                 shares.entry(address).or_insert_with(|| Arc::new(Share::of(case))).clone()
             });
-            let address = std::rc::Rc::as_ptr(&case.merged).cast::<()>();
+            let address = Arc::as_ptr(&case.merged).cast::<()>();
             let about = conflicts.entry(address).or_insert_with(|| {
                 let found = summary::conflicts(case);
                 (!found.is_empty()).then(|| Arc::new(found))

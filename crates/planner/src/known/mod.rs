@@ -20,13 +20,13 @@ use muster_model::{
 use crate::admit::{Queue, Turn};
 use crate::budget::{Charges, Groups, Standing};
 use crate::cancel;
-use crate::case::{self, Asked};
+use crate::case::{self, Asked, Mergers};
 use crate::machine::{self, Draft, World};
 use crate::order::Ranks;
 use crate::overrides::Overrides;
 use crate::planner::Touched;
 use crate::rollout::{Facts, Lowered, Rollouts, Share, Tied};
-use crate::select::{Picked, Resources, Selector, WindowSets};
+use crate::select::{Picked, Resources, Selection};
 use crate::summary::{self, Conflicts, Mark};
 use crate::timer::{Timer, Timers};
 use crate::upgrade;
@@ -123,7 +123,8 @@ pub(crate) struct Known {
     changed: BTreeSet<MachineName>,
     /// In the order of their names.
     kept: Vec<Kept>,
-    sets: WindowSets,
+    selection: Selection,
+    mergers: Mergers,
     /// Machines by the number of their set of windows.
     of_set: Vec<usize>,
     windows: Vec<WindowSummary>,
@@ -161,7 +162,8 @@ impl Known {
             plan: Plan::default(),
             changed: BTreeSet::new(),
             kept: snapshot.machines.values().map(Kept::new).collect(),
-            sets: WindowSets::default(),
+            selection: Selection::new(&resources),
+            mergers: Mergers::default(),
             of_set: Vec::new(),
             windows: Vec::new(),
             windows_next: Some(snapshot.now),
@@ -260,9 +262,8 @@ impl Known {
         let overrides = Overrides::of(snapshot, &timer);
         self.overrides_next = timer.take();
 
-        let mut selector = Selector::new(&resources, &mut self.sets);
         let all = machines.iter().map(|(place, machine)| (*place, machine.as_ref()));
-        let mut asked = Asked::of(&resources, &mut selector, all);
+        let mut asked = Asked::of(&resources, &mut self.selection, &mut self.mergers, all);
         if self.learn(snapshot, &resources, asked.lacks(snapshot)) && !dirty.is_all() {
             return Next::Anew;
         }
@@ -286,7 +287,7 @@ impl Known {
         }
         self.ask(&facts, &cases, &mut timers);
         self.judge(&facts);
-        if let Some(more) = self.missing_from(dirty, |track| track.must_decide) {
+        if let Some(more) = self.undecided(dirty) {
             return Next::More(more);
         }
         self.rollouts.tracks.iter_mut().for_each(|track| track.must_decide = false);
@@ -294,7 +295,7 @@ impl Known {
         let world = World {
             snapshot,
             resources: &resources,
-            windows: Windows::new(&resources, self.sets.sets(), &turns, &snapshot.policy, &timer),
+            windows: Windows::new(&resources, self.selection.sets.sets(), &turns, &snapshot.policy, &timer),
             rollouts: &self.rollouts,
             lowered: Lowered::default(),
             overrides,

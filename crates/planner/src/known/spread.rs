@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use muster_model::Machine;
 
+use crate::budget::Standing;
 use crate::case::Case;
-use crate::known::{Dirty, Known};
+use crate::known::{Dirty, Kept, Known};
 use crate::rollout::{Facts, Ties, Track};
 use crate::timer::Timers;
 
@@ -27,7 +28,7 @@ impl Known {
             let machines = groups.package_baseline(facts.resources, place).machines;
             track.hear_if_due(facts, place, facts.snapshot.rollouts.get(reference), machines);
         }
-        self.missing_from(dirty, |track| track.must_ask)
+        self.unasked(dirty)
     }
 
     /// Asks machines how they stand towards the items that are not released.
@@ -74,24 +75,35 @@ impl Known {
         }
     }
 
-    /// The machines of such baselines that are not among those to decide.
-    pub(super) fn missing_from(
-        &self,
-        dirty: &Dirty,
-        picks: impl Fn(&Track) -> bool,
-    ) -> Option<BTreeSet<usize>> {
+    /// The machines that have to be asked anew, of those that are not to be decided already.
+    fn unasked(&self, dirty: &Dirty) -> Option<BTreeSet<usize>> {
+        let tracks = self.tracks_that(dirty, |track| track.must_ask)?;
+        self.missing_from(dirty, |kept| kept.picked.packages.iter().any(|place| tracks.contains(place)))
+    }
+
+    /// The machines that have to be decided anew, of those that are not to be already: what is said of a baseline's items
+    /// makes no difference to who has them.
+    pub(super) fn undecided(&self, dirty: &Dirty) -> Option<BTreeSet<usize>> {
+        let tracks = self.tracks_that(dirty, |track| track.must_decide)?;
+        self.missing_from(dirty, |kept| {
+            let lacks = kept.share.as_ref().is_none_or(|share| share.lacks_of(&tracks));
+            let in_flight = kept.standing.as_ref().is_some_and(Standing::is_in_flight);
+            (lacks || in_flight) && kept.picked.packages.iter().any(|place| tracks.contains(place))
+        })
+    }
+
+    fn tracks_that(&self, dirty: &Dirty, picks: impl Fn(&Track) -> bool) -> Option<Vec<usize>> {
         if matches!(dirty, Dirty::All) {
             return None;
         }
         let tracks = self.rollouts.tracks.iter().enumerate().filter(|(_, track)| picks(track));
         let tracks: Vec<usize> = tracks.map(|(place, _)| place).collect();
-        if tracks.is_empty() {
-            return None;
-        }
+        (!tracks.is_empty()).then_some(tracks)
+    }
+
+    fn missing_from(&self, dirty: &Dirty, picks: impl Fn(&Kept) -> bool) -> Option<BTreeSet<usize>> {
         let all = self.kept.iter().enumerate();
-        let missing = all.filter(|(number, kept)| {
-            kept.picked.packages.iter().any(|place| tracks.contains(place)) && !dirty.contains(*number)
-        });
+        let missing = all.filter(|(number, kept)| picks(kept) && !dirty.contains(*number));
         let missing: BTreeSet<usize> = missing.map(|(number, _)| number).collect();
         (!missing.is_empty()).then_some(missing)
     }

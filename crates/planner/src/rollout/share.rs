@@ -23,6 +23,8 @@ pub(crate) struct Share {
     pub(crate) items: Vec<Held>,
     /// What their apt knows of: who has the same package lists sees what they see.
     pub(crate) lists: Option<Digest>,
+    /// The baselines (by number) of which they lack something.
+    lacking: Vec<usize>,
 }
 
 impl Share {
@@ -40,6 +42,14 @@ impl Share {
                 }
             }
         }
-        Self { items, lists: evaluation.inventory.map(|inventory| inventory.lists.clone()) }
+        let mut lacking: Vec<usize> = items.iter().filter(|one| !one.has).map(|one| one.baseline).collect();
+        lacking.sort_unstable();
+        lacking.dedup();
+        Self { items, lists: evaluation.inventory.map(|inventory| inventory.lists.clone()), lacking }
+    }
+
+    /// Whether they lack something of one of these baselines.
+    pub(crate) fn lacks_of(&self, baselines: &[usize]) -> bool {
+        self.lacking.iter().any(|baseline| baselines.contains(baseline))
     }
 }
