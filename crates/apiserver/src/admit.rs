@@ -262,12 +262,15 @@ fn validate(ask: &Ask<'_>, live: Option<&Value>, object: &Value) -> Result<(), F
     if let Some(schema) = &ask.version().schema {
         causes.extend(schema.validate(object, live));
     }
-    let mut stored = object.clone();
-    events::absorb(&ask.resource, &mut stored);
-    causes.extend(builtin::validate(ask.resource.nature, &stored, live));
-    if events::is_new(&ask.resource) && live.is_none() {
-        causes.extend(events::validate_new(&stored));
+    if ask.resource.nature == Nature::Event {
+        let mut stored = object.clone();
+        events::absorb(&ask.resource, &mut stored);
+        causes.extend(events::validate(&stored));
+        if events::is_new(&ask.resource) && live.is_none() {
+            causes.extend(events::validate_new(&stored));
+        }
     }
+    causes.extend(builtin::validate(ask.resource.nature, object, live));
     if causes.is_empty() {
         return Ok(());
     }

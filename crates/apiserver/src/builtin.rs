@@ -427,8 +427,12 @@ pub(crate) fn default(nature: Nature, object: &mut Value) {
 pub(crate) fn validate(nature: Nature, object: &Value, old: Option<&Value>) -> Vec<Cause> {
     match nature {
         Nature::ConfigMap | Nature::Secret => immutable_data(nature, object, old),
-        Nature::Event => crate::events::validate(object),
-        Nature::Custom | Nature::Namespace | Nature::Lease | Nature::Definition | Nature::Review => vec![],
+        Nature::Custom
+        | Nature::Namespace
+        | Nature::Event
+        | Nature::Lease
+        | Nature::Definition
+        | Nature::Review => vec![],
     }
 }
 

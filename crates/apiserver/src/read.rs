@@ -48,11 +48,16 @@ pub(crate) fn get(ask: &Ask<'_>) -> Result<Reply, Fault> {
             "the export parameter, deprecated since v1.14, is no longer supported",
         ));
     }
-    let object = find(ask)?;
-    if ask.form == Form::Json && is_stored_form(&ask.resource, &ask.target.version, &object) {
-        return Ok(Reply::bytes(200, "application/json", object.body.clone()));
+    stored(ask, 200, &*find(ask)?)
+}
+
+/// An answer that is one object of the store: its very bytes, where nothing has to be turned around.
+pub(crate) fn stored(ask: &Ask<'_>, code: u16, object: &Stored) -> Result<Reply, Fault> {
+    if ask.form == Form::Json && is_stored_form(&ask.resource, &ask.target.version, object) {
+        let name = object.meta.name.to_string();
+        return Ok(Reply { name, ..Reply::bytes(code, "application/json", object.body.clone()) });
     }
-    one(ask, 200, object.value())
+    one(ask, code, object.value())
 }
 
 /// An answer that is one object, given in stored form.

@@ -30,13 +30,13 @@ pub(crate) async fn create(ask: &Ask<'_>) -> Result<Reply, Fault> {
     let body = media::decode(&ask.media(), &ask.body)?;
     admit::check_kind(ask, &body)?;
     let generated = body["metadata"]["name"].as_str().is_none_or(str::is_empty);
-    let mut attempt = 1;
-    loop {
+    for _ in 1..if generated { NAMES } else { 1 } {
         match insert(ask, &options, body.clone(), false).await {
-            Err(fault) if generated && fault.reason == "AlreadyExists" && attempt < NAMES => attempt += 1,
+            Err(fault) if fault.reason == "AlreadyExists" => {}
             result => return result,
         }
     }
+    insert(ask, &options, body, false).await
 }
 
 /// Makes an object that does not exist; `applied`: its managed fields are booked already.
@@ -68,7 +68,7 @@ async fn insert(
     match ask.inner.propose(&ask.resource, &key, None, object, false, compiled).await {
         Ok(stored) => {
             established(ask, &key).await?;
-            Ok(Reply { warnings, ..read::one(ask, 201, stored.value())? })
+            Ok(Reply { warnings, ..read::stored(ask, 201, &stored)? })
         }
         Err(Refusal::Stale) => Err(Fault::already_exists(&ask.resource, &name)),
         Err(refusal) => Err(refused(ask, &name, refusal)),
@@ -204,7 +204,7 @@ async fn modify(
         match ask.inner.propose(&ask.resource, &ask.key(), Some(&stored), object, false, compiled).await {
             Ok(stored) => {
                 established(ask, &ask.key()).await?;
-                return Ok(Reply { warnings, ..read::one(ask, 200, stored.value())? });
+                return Ok(Reply { warnings, ..read::stored(ask, 200, &stored)? });
             }
             Err(Refusal::Stale) => {}
             Err(refusal) => return Err(refused(ask, name, refusal)),

@@ -153,11 +153,11 @@ pub(crate) fn apply(
 ///
 /// `new` may carry managed fields of its own: `[{}]` gives tracking up, a readable list replaces the live one (not
 /// through a subresource), anything else is ignored, so that clients that do not know the field cannot lose it.
-pub(crate) fn update(rules: &FieldRules, live: Option<&Value>, new: Value, m: &Manager<'_>) -> Value {
+pub(crate) fn update(rules: &FieldRules, live: Option<&Value>, mut new: Value, m: &Manager<'_>) -> Value {
     let mut empty = json!({"apiVersion": new.get("apiVersion"), "kind": new.get("kind")});
     json_patch::merge(&mut empty, &rules.skeleton);
     let mut managers = live_or_new(live, &new, m);
-    let mut new = without_managers(&new);
+    drop_managers(&mut new);
     if managers.is_empty() && live.is_some() {
         return new;
     }
@@ -251,10 +251,14 @@ fn unowned() -> FieldSet {
 
 fn without_managers(object: &Value) -> Value {
     let mut object = object.clone();
+    drop_managers(&mut object);
+    object
+}
+
+fn drop_managers(object: &mut Value) {
     if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
         metadata.remove("managedFields");
     }
-    object
 }
 
 fn live_or_new(live: Option<&Value>, new: &Value, m: &Manager<'_>) -> Managers {

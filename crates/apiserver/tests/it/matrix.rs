@@ -293,6 +293,10 @@ async fn every_verb_on_every_kind_in_every_situation() {
             if table.len() == index {
                 table.push((verb, vec![]));
             }
+            let situations =
+                verb.split_once(": ").map_or(0, |(_, situations)| situations.split(", ").count());
+            assert_eq!(situations, codes.len(), "{verb} on {}: an empty cell", names[names.len() - 1]);
+            assert!(codes.iter().all(|code| *code >= 200), "{verb} on {}: no answer", names[names.len() - 1]);
             let codes: Vec<String> = codes.iter().map(u16::to_string).collect();
             table[index].1.push(codes.join(" "));
         }
