@@ -35,6 +35,9 @@ pub(crate) fn pass(state: &mut State, now: Instant) -> Vec<Effect> {
         && state.next.is_none_or(|next| next > now)
         && (state.presence_dirty || state.next_look.is_some_and(|next| next <= now));
     presence::refresh(state, now);
+    if state.catches_up.is_some() {
+        return Vec::new();
+    }
     // A gateway renewed its Lease, say: nothing that a decision is made from has changed (promise P6).
     if state.world.epoch == 0 || (only_to_look && !state.dirty) {
         return Vec::new();

@@ -11,12 +11,19 @@ use crate::State;
 /// A machine's first report is on record before its gateway publishes that it hears it: seconds later, as a rule.
 const FIRST_WORDS: SignedDuration = SignedDuration::from_mins(2);
 
+/// How long watches have to show what was missed.
+const CATCH_UP: SignedDuration = SignedDuration::from_secs(5);
+
 /// Brings every machine's presence up to date and notes when it may change by itself.
 pub(crate) fn refresh(state: &mut State, now: Instant) {
     // By a clock that is off no Lease has run out and nobody is silent (rule A3): it is looked at once it is right again.
     if state.world.clock_off {
         state.presence_dirty = false;
         state.next_look = None;
+        state.catches_up = None;
+        return;
+    }
+    if must_catch_up(state, now) {
         return;
     }
     let due = state.next_look.is_some_and(|next| next <= now) || state.gateway_up_since.is_none();
@@ -29,6 +36,13 @@ pub(crate) fn refresh(state: &mut State, now: Instant) {
             let last_heard = match heard.get(&machine.name) {
                 Some(Heard::Now) => None,
                 Some(Heard::Until(last_heard)) => Some(*last_heard),
+                // A gateway that comes back has not heard it: who was silent is so for as long as before.
+                Some(Heard::Before { died_by, last_heard }) => Some(match machine.presence {
+                    Presence::Silent { last_heard: known, .. } => {
+                        last_heard.map_or(known, |at| at.max(known))
+                    }
+                    Presence::Present | Presence::Never => *died_by,
+                }),
                 None => match unheard(machine, now) {
                     Unheard::Since(last_heard) => Some(last_heard),
                     Unheard::Yet(until) => {
@@ -68,6 +82,27 @@ pub(crate) fn refresh(state: &mut State, now: Instant) {
     }
     let ends = state.gateways.values().map(|lease| lease.valid_until);
     state.next_look = ends.chain(state.first_words).filter(|end| *end > now).min();
+}
+
+/// Whether nothing is to be decided yet, since the last gateway's Lease seems to have run out only now.
+///
+/// It may be we who stood still, with renewals that we have not read: a controller that goes on after a pause would take
+/// its own for the gateways', and silence would begin anew for machines that have been silent for hours (rule B2). Watches
+/// show what was missed within moments; if no gateway is up, nothing can start in the meantime anyway.
+fn must_catch_up(state: &mut State, now: Instant) -> bool {
+    match state.catches_up {
+        Some(until) if now < until => return true,
+        Some(_) => {
+            state.catches_up = None;
+            return false;
+        }
+        None => {}
+    }
+    if state.gateway_up_since.is_some() && state.gateways.values().all(|lease| lease.valid_until <= now) {
+        state.catches_up = Some(now + CATCH_UP);
+        return true;
+    }
+    false
 }
 
 /// What is to be made of a machine of which no gateway speaks.
@@ -110,14 +145,30 @@ fn note_gateways(state: &mut State, now: Instant) {
 enum Heard {
     Now,
     Until(Instant),
+    /// By a gateway in an earlier life, which had ended by then; and when another heard it last.
+    Before {
+        died_by: Instant,
+        last_heard: Option<Instant>,
+    },
 }
 
 fn heard(state: &State, now: Instant) -> BTreeMap<MachineName, Heard> {
     let mut all: BTreeMap<MachineName, Heard> = BTreeMap::new();
-    let mut put = |name: &MachineName, new: Heard| match (all.get(name), &new) {
-        (Some(Heard::Now), _) => {}
-        (Some(Heard::Until(old)), Heard::Until(at)) if old >= at => {}
-        _ => drop(all.insert(name.clone(), new)),
+    let mut put = |name: &MachineName, new: Heard| {
+        let heard = match (all.remove(name), new) {
+            (None, heard) | (Some(Heard::Now), heard @ Heard::Now) => heard,
+            (Some(Heard::Now), _) | (Some(_), Heard::Now) => Heard::Now,
+            (Some(Heard::Until(a)), Heard::Until(b)) => Heard::Until(a.max(b)),
+            (Some(Heard::Before { died_by, last_heard }), Heard::Until(at))
+            | (Some(Heard::Until(at)), Heard::Before { died_by, last_heard }) => {
+                Heard::Before { died_by: died_by.max(at), last_heard: last_heard.max(Some(at)) }
+            }
+            (
+                Some(Heard::Before { died_by: a, last_heard: x }),
+                Heard::Before { died_by: b, last_heard: y },
+            ) => Heard::Before { died_by: a.max(b), last_heard: x.max(y) },
+        };
+        all.insert(name.clone(), heard);
     };
     for ((gateway, _), shard) in &state.shards {
         let lease = state.gateways.get(gateway);
@@ -127,7 +178,9 @@ fn heard(state: &State, now: Instant) -> BTreeMap<MachineName, Heard> {
         let old = lease.is_some_and(|lease| shard.since.is_some_and(|since| since < lease.acquired));
         for name in &shard.present {
             match (up, lease) {
-                (true, Some(lease)) if old => put(name, Heard::Until(lease.acquired)),
+                (true, Some(lease)) if old => {
+                    put(name, Heard::Before { died_by: lease.acquired, last_heard: None });
+                }
                 (true, _) => put(name, Heard::Now),
                 // The gateway died: what it heard, it heard until it last said so.
                 (false, Some(lease)) => put(name, Heard::Until(lease.renewed)),

@@ -36,6 +36,8 @@ pub struct State {
     pub(crate) gateway_up_since: Option<Instant>,
     /// When it was last looked at: a gateway that is up now, and was not then, came up since.
     pub(crate) looked: Option<Instant>,
+    /// Until then nothing is decided, since every gateway's Lease seems to have run out: it may be that we stood still.
+    pub(crate) catches_up: Option<Instant>,
     /// Sources: what is in force, and whether another revision is being applied.
     pub(crate) sources: BTreeMap<SmolStr, SourceState>,
     /// The revision that the FleetPolicy was applied from.
@@ -104,13 +106,16 @@ impl State {
     /// Whether a pass is due: something changed, or it is time.
     #[must_use]
     pub fn wants_pass(&self, now: Instant) -> bool {
-        self.dirty || self.presence_dirty || self.next().is_some_and(|next| next <= now)
+        match self.catches_up {
+            Some(until) => until <= now,
+            None => self.dirty || self.presence_dirty || self.next().is_some_and(|next| next <= now),
+        }
     }
 
     /// When the next pass is due though nothing changes; `None`: never.
     #[must_use]
     pub fn next(&self) -> Option<Instant> {
-        self.next.into_iter().chain(self.next_look).min()
+        self.catches_up.or_else(|| self.next.into_iter().chain(self.next_look).min())
     }
 
     /// The world as the planner is given it, for `why`, metrics and tests.
@@ -460,6 +465,7 @@ impl State {
         self.rollouts.values_mut().for_each(|(_, at)| earlier(at));
         self.gateway_up_since.iter_mut().for_each(earlier);
         self.garbage_looked = None;
+        self.catches_up = None;
         self.dirty = true;
         self.presence_dirty = true;
     }

@@ -124,6 +124,8 @@ impl Storm {
         let epoch = lease.epoch;
         let controller = self.controllers[c].name.clone();
         self.log(What::Leading { controller, epoch });
+        // What the one before measured, and had not recorded yet, it does not know.
+        self.log_estimates(self.api.policy().estimates);
         self.begin(c, epoch);
     }
 

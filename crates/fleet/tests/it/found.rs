@@ -204,3 +204,67 @@ fn by_a_clock_that_is_off_nothing_passes_its_waves() {
     let mut items = world.state.snapshot().rollouts.values().flat_map(|rollout| rollout.items.values());
     assert!(items.all(|progress| progress.released == Some(now)));
 }
+
+// rule: B2, A3
+#[test]
+fn a_controller_that_stood_still_takes_its_pause_for_nobodys_silence() {
+    let mut world = World::new(2, 1);
+    let acquired = world.now - HOUR;
+    let lease = |world: &mut World| {
+        let valid_until = world.now + SignedDuration::from_secs(30);
+        let lease = GatewayLease { acquired, renewed: world.now, valid_until };
+        world.observe(Change::Gateway("g".into(), Some(lease)));
+    };
+    let last_heard = world.now - SignedDuration::from_mins(10);
+    let shard = PresenceShard {
+        present: [name(0)].into(),
+        silent: [(name(1), last_heard)].into(),
+        ..PresenceShard::default()
+    };
+    world.observe(Change::Presence("g".into(), "g-0".into(), Some(shard)));
+    lease(&mut world);
+    drop(world.pass());
+    let silent = Presence::Silent { last_heard, counted_from: last_heard };
+    let presence = |world: &World| world.state.snapshot().machines[&name(1)].presence;
+    assert_eq!(presence(&world), silent);
+    // It stands still, and plans before it reads what it missed.
+    world.wait(SignedDuration::from_mins(4));
+    assert!(step(&mut world.state, Input::Pass(world.now)).is_empty());
+    lease(&mut world);
+    assert!(!world.state.wants_pass(world.now), "it waits for its watches");
+    world.now = world.state.next().unwrap();
+    drop(world.pass());
+    assert_eq!(presence(&world), silent, "silent for as long as before");
+}
+
+// rule: B2
+#[test]
+fn a_gateway_that_comes_back_makes_nobodys_silence_begin_anew() {
+    let mut world = World::new(2, 1);
+    let up_since = world.now - HOUR;
+    let lease = |world: &mut World, gateway: &str, acquired: Instant, minutes: i64| {
+        let valid_until = world.now + SignedDuration::from_mins(minutes);
+        let lease = GatewayLease { acquired, renewed: acquired, valid_until };
+        world.observe(Change::Gateway(gateway.into(), Some(lease)));
+    };
+    // `g` died an hour ago, when it heard both; `h` hears one of them, and has for a while.
+    let both = PresenceShard {
+        present: [name(0), name(1)].into(),
+        since: Some(up_since - HOUR),
+        ..PresenceShard::default()
+    };
+    let one = PresenceShard { present: [name(0)].into(), since: Some(up_since), ..PresenceShard::default() };
+    world.observe(Change::Presence("g".into(), "g-0".into(), Some(both)));
+    world.observe(Change::Presence("h".into(), "h-0".into(), Some(one)));
+    lease(&mut world, "g", up_since - HOUR, -60);
+    lease(&mut world, "h", up_since, 60);
+    drop(world.pass());
+    let presence = |world: &World| world.state.snapshot().machines[&name(1)].presence;
+    let silent = Presence::Silent { last_heard: up_since - HOUR, counted_from: up_since };
+    assert_eq!(presence(&world), silent);
+    // It is back, and has not published anew whom it hears.
+    let now = world.now;
+    lease(&mut world, "g", now, 60);
+    drop(world.pass());
+    assert_eq!(presence(&world), silent);
+}
