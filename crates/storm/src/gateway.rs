@@ -247,6 +247,11 @@ impl Storm {
             return;
         };
         gateway.left.remove(&machine);
+        // A clone went; its original polls on.
+        if self.hosts.iter().any(|host| host.name == machine && host.gateway == Some(g)) {
+            return;
+        }
+        let gateway = &mut self.gateways[g];
         gateway.present.remove(&machine);
         gateway.silent.insert(machine.clone(), heard);
         self.log_silent(machine, heard);
