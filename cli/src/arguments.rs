@@ -44,6 +44,9 @@ pub(crate) enum Command {
     Enroll(EnrollArguments),
     /// Says what desired resources would do to which machine: same inputs, same answer, wherever it is asked.
     Plan(PlanArguments),
+    /// Runs a fleet with desired resources forward: the real decisions, machines that take as long as was measured, and
+    /// nothing that goes wrong.
+    Simulate(SimulateArguments),
     /// Says when maintenance windows are open.
     Windows(WindowsArguments),
     /// The fleet's state as a file, for plans that are made elsewhere.
@@ -110,8 +113,40 @@ pub(crate) struct PlanArguments {
     pub(crate) output: PlanOutput,
 }
 
-/// Which resources a plan is about.
+/// `muster simulate`.
 #[derive(Args, Debug)]
+#[command(
+    after_help = "Ends with 0 when the fleet converges in time, 2 when it does not, 1 with problems, 64 when the command \
+line makes no sense. Absent machines, and those that are not ours to change, keep no fleet from converging."
+)]
+pub(crate) struct SimulateArguments {
+    /// A folder of desired resources.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) desired: PathBuf,
+    /// The GitSource that the resources are to come from, in a namespace that has several.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) source: Option<String>,
+    #[command(flatten)]
+    pub(crate) world: WorldArguments,
+    /// From then on, in RFC 3339. Without it: when the state was exported, or now.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: Option<Timestamp>,
+    /// Until then; at most a year.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Timestamp,
+    /// What the dice start from: they say how long each step takes. The same seed, the same bytes.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Writes what happens to this file, as an event log that `muster check` judges.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) events: Option<PathBuf>,
+    /// How to print the answer.
+    #[arg(long, short, value_enum, default_value_t)]
+    pub(crate) output: Output,
+}
+
+/// Which resources a plan is about.
+#[derive(Args, Debug, Default)]
 pub(crate) struct DesiredArguments {
     /// A folder of desired resources: what they would do.
     #[arg(long, value_name = "DIR", required_unless_present = "repo", conflicts_with_all = ["repo", "base", "head", "path"])]

@@ -12,6 +12,7 @@ mod places;
 mod plan;
 mod printer;
 mod signals;
+mod simulate;
 mod up;
 mod view;
 mod world;
@@ -68,6 +69,7 @@ fn run(command: Command) -> anyhow::Result<ExitStatus> {
             }
             Command::Enroll(arguments) => commands::enroll(&arguments, printer).await?,
             Command::Plan(arguments) => commands::plan(&arguments, printer).await?,
+            Command::Simulate(arguments) => commands::simulate(&arguments, printer).await?,
             Command::Windows(arguments) => commands::windows(&arguments, printer)?,
             Command::State(StateCommand::Export(arguments)) => {
                 commands::state_export(&arguments, printer).await?

@@ -10,9 +10,13 @@ use muster_state::{ExportError, Kind, Spool, StateError, StateFile};
 
 use crate::arguments::WorldArguments;
 use crate::connect::{ConnectError, Connection, connect};
+use crate::printer::Printer;
 
 /// Objects a page: what kubectl asks for.
 const PAGE: u32 = 500;
+
+/// How many unreadable objects of a state are named; more say nothing new.
+const FAULTS_NAMED: usize = 20;
 
 /// How a live state is called in messages.
 const LIVE: &str = "the live state";
@@ -99,6 +103,17 @@ pub(crate) async fn load(arguments: &WorldArguments) -> Result<StateFile, WorldE
     let mut bytes = Vec::new();
     spool.finish(&connection.namespace, time, true, &mut bytes)?;
     Ok(StateFile::read(LIVE, bytes.as_slice())?)
+}
+
+/// Says what of a state cannot be read: the controller cannot read it either.
+pub(crate) fn note_faults(arguments: &WorldArguments, state: &StateFile, printer: Printer) {
+    let file = arguments.state.as_deref().map_or_else(|| LIVE.to_owned(), |file| file.display().to_string());
+    for fault in state.faults.iter().take(FAULTS_NAMED) {
+        printer.note(format!("{file}:{}: {} cannot be read: {}", fault.line, fault.what, fault.why));
+    }
+    if let Some(more) = state.faults.len().checked_sub(FAULTS_NAMED).filter(|more| *more > 0) {
+        printer.note(format!("{more} more objects of {file} cannot be read"));
+    }
 }
 
 fn read(file: &Path) -> Result<StateFile, WorldError> {

@@ -14,6 +14,8 @@ pub(super) struct Said<'a> {
     pub(super) blocker: Option<&'a str>,
     /// The unfinished activity.
     pub(super) activity: Option<&'a str>,
+    /// Name of the baseline that it is about.
+    pub(super) baseline: Option<&'a str>,
 }
 
 /// By when, or by which event, it clears.
@@ -26,9 +28,28 @@ pub(super) fn clears(said: Said<'_>) -> String {
         "Start" => "now: its activity is about to be made",
         "Active" => return format!("when {} ends", said.activity.or(said.blocker).unwrap_or("the activity")),
         "Unknown" => "when the machine reports",
-        _ => return by_reason(said).unwrap_or("when the controller decides anew").to_owned(),
+        _ => {
+            let word = by_rollout(said).or_else(|| by_reason(said).map(str::to_owned));
+            return word.unwrap_or_else(|| "when the controller decides anew".to_owned());
+        }
     };
     event.to_owned()
+}
+
+/// The event, where it is a word about one baseline's rollout.
+fn by_rollout(said: Said<'_>) -> Option<String> {
+    let baseline = said.baseline?;
+    Some(match said.reason {
+        "Wave" => format!("when the earlier wave of {baseline} has passed it"),
+        "Zone" => format!("when the earlier zone of {baseline} has passed it"),
+        "Approval" => format!("with `muster approve {baseline}`"),
+        "PausedByPerson" => format!("with `muster resume {baseline}`"),
+        "PausedNoEvidence" => {
+            format!("when a machine of the wave has it, or with `muster resume {baseline}`")
+        }
+        "Barred" => format!("when the target changes, or with `muster resume {baseline}`"),
+        _ => return None,
+    })
 }
 
 /// The event, for verdicts that wait or are blocked.
@@ -56,6 +77,7 @@ fn by_reason(said: Said<'_>) -> Option<&'static str> {
         "SimulationRefused" => "when the machine's packages, or what is on offer, change",
         "NotCapable" => "when the agent there is given the ability",
         "Stalled" => "with `muster retry`, or when the target changes",
+        "Soaking" => "when the wave has been watched for long enough",
         "Wave" => "when the earlier wave has passed it",
         "Zone" => "when the earlier zone has passed it",
         "Approval" => "with `muster approve`",
@@ -95,6 +117,10 @@ pub(super) fn remedy(said: Said<'_>) -> Option<String> {
         "Suspended" => {
             format!("kubectl patch fm {machine} --type merge -p '{{\"spec\":{{\"suspend\":false}}}}'")
         }
+        "Approval" => format!("muster approve {}      # all that waits for it", said.baseline?),
+        "PausedByPerson" | "PausedNoEvidence" | "Barred" => {
+            format!("muster resume {}       # when its cause is gone", said.baseline?)
+        }
         "Held" => "apt-mark unhold PACKAGE         # on the machine".to_owned(),
         _ => return None,
     })
@@ -109,6 +135,14 @@ mod tests {
     #[test]
     fn every_way_of_not_being_converged_says_when_it_clears() {
         let window = || muster_model::ObjectName::parse("night").unwrap();
+        let baseline = || muster_model::BaselineRef {
+            kind: muster_model::BaselineKind::PackageBaseline,
+            name: window(),
+        };
+        let activity = || muster_model::ActivityName {
+            machine: muster_model::MachineName::parse("a").unwrap(),
+            number: 1,
+        };
         let package = || muster_model::PackageKey {
             name: muster_model::PackageName::parse("openssl").unwrap(),
             architecture: muster_model::Architecture::parse("amd64").unwrap(),
@@ -141,29 +175,98 @@ mod tests {
             Verdict::Blocked(Reason::RebootIneffective),
             Verdict::Blocked(Reason::ObserveOnly),
             Verdict::Blocked(Reason::BudgetIsZero { budget: None, baseline: None }),
+            Verdict::Waiting(WaitingOn::WindowTooShort {
+                window: None,
+                closes: jiff::Timestamp::UNIX_EPOCH,
+                needed_seconds: 2,
+                until: None,
+            }),
+            Verdict::Waiting(WaitingOn::MaxUnavailable {
+                baseline: baseline(),
+                unavailable: 1,
+                max_unavailable: 1,
+            }),
+            Verdict::Waiting(WaitingOn::Retry { attempts: 1, until: jiff::Timestamp::UNIX_EPOCH }),
+            Verdict::Waiting(WaitingOn::Backoff {
+                reason: muster_model::OutcomeReason::Locked,
+                count: 1,
+                until: jiff::Timestamp::UNIX_EPOCH,
+            }),
+            Verdict::Waiting(WaitingOn::Activity { activity: activity() }),
+            Verdict::Waiting(WaitingOn::BootLimit { boots: 6, until: jiff::Timestamp::UNIX_EPOCH }),
+            Verdict::Waiting(WaitingOn::Suspended { by: Suspender::FleetMachine }),
+            Verdict::Waiting(WaitingOn::Wave { baseline: baseline(), wave: window(), done: 0, wanted: 1 }),
+            Verdict::Waiting(WaitingOn::Soaking {
+                baseline: baseline(),
+                wave: window(),
+                until: jiff::Timestamp::UNIX_EPOCH,
+            }),
+            Verdict::Waiting(WaitingOn::Zone {
+                baseline: baseline(),
+                zone: "a".into(),
+                done: 0,
+                wanted: 1,
+                until: None,
+            }),
+            Verdict::Waiting(WaitingOn::Approval { baseline: baseline(), wave: window() }),
+            Verdict::Waiting(WaitingOn::PausedByPerson {
+                baseline: baseline(),
+                approval: window(),
+                by: "alice".into(),
+            }),
+            Verdict::Blocked(Reason::DowngradeNotAllowed {
+                package: package(),
+                installed: "2".parse().unwrap(),
+                target: "1".parse().unwrap(),
+            }),
+            Verdict::Blocked(Reason::Contradicts { package: package(), baseline: baseline() }),
+            Verdict::Blocked(Reason::RefusedRepeatedly {
+                reason: muster_model::OutcomeReason::Locked,
+                count: 3,
+                until: jiff::Timestamp::UNIX_EPOCH,
+            }),
+            Verdict::Blocked(Reason::Barred { baseline: baseline(), failed: 1, max_failures: 0 }),
+            Verdict::Blocked(Reason::NoEvidence { baseline: baseline(), wave: window(), machines: 0 }),
             Verdict::Unmanaged(Unmanaged::NotAdmitted),
             Verdict::Unmanaged(Unmanaged::Revoked),
             Verdict::Unmanaged(Unmanaged::NotSelected),
         ];
         for verdict in verdicts {
             let (name, reason) = (verdict.name(), verdict.reason());
-            let said =
-                Said { machine: "a", verdict: name, reason, until: None, blocker: None, activity: None };
+            let said = Said { verdict: name, reason, ..plain() };
             assert!(by_reason(said).is_some(), "{name}({reason}) does not say when it clears");
         }
+    }
+
+    fn plain<'a>() -> Said<'a> {
+        Said {
+            machine: "a",
+            verdict: "Waiting",
+            reason: "",
+            until: None,
+            blocker: None,
+            activity: None,
+            baseline: None,
+        }
+    }
+
+    #[test]
+    fn a_word_about_a_rollout_names_its_baseline_and_the_command() {
+        let of = |verdict, reason| Said { verdict, reason, baseline: Some("fix"), ..plain() };
+        assert_eq!(clears(of("Waiting", "Wave")), "when the earlier wave of fix has passed it");
+        assert_eq!(clears(of("Waiting", "Approval")), "with `muster approve fix`");
+        assert_eq!(clears(of("Blocked", "Barred")), "when the target changes, or with `muster resume fix`");
+        assert!(remedy(of("Waiting", "Approval")).is_some_and(|it| it.starts_with("muster approve fix ")));
+        assert!(
+            remedy(of("Waiting", "PausedByPerson")).is_some_and(|it| it.starts_with("muster resume fix "))
+        );
+        assert_eq!(remedy(Said { baseline: None, ..of("Waiting", "Approval") }), None);
     }
 
     #[test]
     fn an_instant_is_said_before_any_event() {
         let until = Some(jiff::Timestamp::UNIX_EPOCH);
-        let said = Said {
-            machine: "a",
-            verdict: "Waiting",
-            reason: "WindowClosed",
-            until,
-            blocker: None,
-            activity: None,
-        };
+        let said = Said { reason: "WindowClosed", until, ..plain() };
         assert_eq!(clears(said), "at 1970-01-01T00:00:00Z");
         assert_eq!(clears(Said { until: None, ..said }), "never, as the windows are: change them");
     }

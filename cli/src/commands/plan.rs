@@ -1,17 +1,12 @@
 //! `muster plan`: what desired resources would do to which machine, before anybody merges them. Nothing is written.
 
-use std::path::Path;
-
 use jiff::Timestamp;
 
 use crate::arguments::{PlanArguments, PlanOutput};
 use crate::exit::ExitStatus;
 use crate::plan::{Outcome, Question, Replaced, WishError, markdown, report, text, wish};
 use crate::printer::Printer;
-use crate::world::{WorldError, load};
-
-/// How many unreadable objects of a state are named; more say nothing new.
-const FAULTS_NAMED: usize = 20;
+use crate::world::{WorldError, load, note_faults};
 
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
@@ -28,13 +23,7 @@ pub(crate) enum PlanError {
 pub(crate) async fn plan(arguments: &PlanArguments, printer: Printer) -> Result<ExitStatus, PlanError> {
     let PlanArguments { desired, world, at, output } = arguments;
     let mut state = load(world).await?;
-    let file = world.state.as_deref().map_or_else(|| "the live state".to_owned(), shown);
-    for fault in state.faults.iter().take(FAULTS_NAMED) {
-        printer.note(format!("{file}:{}: {} cannot be read: {}", fault.line, fault.what, fault.why));
-    }
-    if let Some(more) = state.faults.len().checked_sub(FAULTS_NAMED).filter(|more| *more > 0) {
-        printer.note(format!("{more} more objects of {file} cannot be read"));
-    }
+    note_faults(world, &state, printer);
     let namespace = state.header.namespace.clone();
     let wish = wish(desired, &namespace)?;
     let owners = std::mem::take(&mut state.owners);
@@ -67,8 +56,4 @@ pub(crate) async fn plan(arguments: &PlanArguments, printer: Printer) -> Result<
         Outcome::Problems => ExitStatus::Problems,
         Outcome::LimitExceeded => ExitStatus::LimitExceeded,
     })
-}
-
-fn shown(file: &Path) -> String {
-    file.display().to_string()
 }

@@ -192,6 +192,11 @@ fn said<'a>(machine: &'a str, decision: &'a DecisionStatus) -> Said<'a> {
         until: decision.until_time.as_ref().map(|time| time.0),
         blocker: decision.blocker.as_ref().map(|blocker| blocker.name.as_str()),
         activity: decision.current_activity.as_deref(),
+        baseline: decision
+            .requirements
+            .iter()
+            .find(|one| one.reason == decision.reason)
+            .map(|one| one.baseline.name.as_str()),
     }
 }
 
@@ -207,6 +212,7 @@ fn requirement(
         until: requirement.until_time.as_ref().map(|time| time.0),
         blocker: None,
         activity: decision.current_activity.as_deref(),
+        baseline: Some(requirement.baseline.name.as_str()),
     });
     RequirementAnswer { requirement: requirement.clone(), clears }
 }

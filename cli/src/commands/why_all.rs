@@ -62,6 +62,7 @@ fn answer(namespace: &str, machines: &BTreeMap<String, MachineState>) -> Answer 
             until: machine.until,
             blocker: None,
             activity: None,
+            baseline: None,
         });
         let key = (
             urgency(&machine.verdict),

@@ -21,13 +21,12 @@ use muster_state::Owners;
 
 pub(crate) use self::desired::{Judged, Wish, WishError, wish};
 pub(crate) use self::markdown::markdown;
-pub(crate) use self::overlay::Replaced;
+pub(crate) use self::overlay::{Replaced, overlay};
 pub(crate) use self::report::Report;
 pub(crate) use self::text::text;
 
 use self::foresight::foresee;
 use self::outlook::Outlook;
-use self::overlay::overlay;
 use self::places::Places;
 use self::report::{
     Answer, CancelReport, ChangeKind, ChangeReport, LimitReport, MachineReport, Totals, answers,
