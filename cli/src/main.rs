@@ -7,6 +7,7 @@ mod arguments;
 mod commands;
 mod connect;
 mod exit;
+mod foresee;
 mod logs;
 mod places;
 mod plan;

@@ -53,17 +53,36 @@ pub(crate) enum WorldError {
 
 /// All objects that decisions depend on, and the instant at which they were read.
 pub(crate) async fn collect(connection: &Connection) -> Result<(Spool, Timestamp), WorldError> {
+    let all = collect_up_to(connection, usize::MAX).await?;
+    Ok(all.expect("no fleet has as many machines as that"))
+}
+
+/// The same of a fleet with at most so many machines; `None`: it has more.
+async fn collect_up_to(
+    connection: &Connection,
+    machines: usize,
+) -> Result<Option<(Spool, Timestamp)>, WorldError> {
     let mut spool = Spool::new()?;
-    for kind in Kind::ALL {
-        collect_kind(connection, kind, &mut spool).await?;
+    if collect_kind(connection, Kind::FleetMachine, machines, &mut spool).await?.is_none() {
+        return Ok(None);
+    }
+    for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::FleetMachine) {
+        collect_kind(connection, kind, usize::MAX, &mut spool).await?;
     }
     // Whole seconds, and none of the objects is from after them.
     let now = Timestamp::now();
     let second = now.round(Unit::Second).unwrap_or(now);
-    Ok((spool, if second < now { second + SignedDuration::from_secs(1) } else { second }))
+    Ok(Some((spool, if second < now { second + SignedDuration::from_secs(1) } else { second })))
 }
 
-async fn collect_kind(connection: &Connection, kind: Kind, spool: &mut Spool) -> Result<(), WorldError> {
+/// All objects of a kind; `None` once there are more than `most`.
+async fn collect_kind(
+    connection: &Connection,
+    kind: Kind,
+    most: usize,
+    spool: &mut Spool,
+) -> Result<Option<()>, WorldError> {
+    let mut found = 0;
     let Connection { client, namespace } = connection;
     let (group, version) = kind.group_version();
     let resource = ApiResource::from_gvk_with_plural(
@@ -81,13 +100,17 @@ async fn collect_kind(connection: &Connection, kind: Kind, spool: &mut Spool) ->
             namespace: namespace.clone(),
             source: Box::new(source),
         })?;
+        found += page.items.len();
+        if found > most {
+            return Ok(None);
+        }
         for object in page.items {
             let object = serde_json::to_value(object).expect("what was JSON can be JSON again");
             spool.push(kind, object)?;
         }
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => parameters = parameters.continue_token(&token),
-            None => return Ok(()),
+            None => return Ok(Some(())),
         }
     }
 }
@@ -98,11 +121,20 @@ pub(crate) async fn load(arguments: &WorldArguments) -> Result<StateFile, WorldE
         return read(file);
     }
     let connection = connect(&arguments.client).await?;
-    let (spool, time) = collect(&connection).await?;
+    let live = live_of(&connection, usize::MAX).await?;
+    Ok(live.expect("no fleet has as many machines as that"))
+}
+
+/// The live state of a fleet with at most so many machines; `None`: it has more.
+pub(crate) async fn live_of(
+    connection: &Connection,
+    machines: usize,
+) -> Result<Option<StateFile>, WorldError> {
+    let Some((spool, time)) = collect_up_to(connection, machines).await? else { return Ok(None) };
     // Through the form of the file, so that a live plan and one of an export cannot differ.
     let mut bytes = Vec::new();
     spool.finish(&connection.namespace, time, true, &mut bytes)?;
-    Ok(StateFile::read(LIVE, bytes.as_slice())?)
+    Ok(Some(StateFile::read(LIVE, bytes.as_slice())?))
 }
 
 /// Says what of a state cannot be read: the controller cannot read it either.

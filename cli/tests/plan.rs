@@ -324,7 +324,7 @@ fn a_change_that_no_machine_has_simulated_says_so() {
         6 machines: 0 converged, 0 start now, 0 active, 6 waiting, 0 blocked, 0 unmanaged, 0 unknown
         6 machines affected by the plan
         6 machines not known exactly: needs simulation by their own apt, once the resources are in force
-        forecast: 6 by nothing that is foreseen: each verdict says what it takes
+        forecast: 6 only when they have reported once more
         forecast: 6 start in night from 2026-11-25T14:50:22Z
     "#]]
     .assert_eq(&without_revisions(&said));
@@ -700,4 +700,87 @@ fn an_export_holds_specs_tokens_and_the_root_and_no_status() {
     assert_eq!(again.status.code(), Some(1), "a file that is there is somebody's");
     let why = place.run(&["why", "--all", "--kubeconfig", config]);
     assert!(text(&why.stdout).starts_with("2 machines of namespace default\n"), "{}", text(&why.stdout));
+}
+
+// rule: G4
+#[test]
+fn a_revision_that_takes_machines_their_window_is_shown_as_held_with_what_lets_it_go() {
+    let place = opened();
+    std::fs::remove_file(place.path("desired/window.yaml")).unwrap();
+    let (said, code) = plan_text(&place, &[]);
+    expect![[r#"
+        plan of folder@… for namespace default at 2026-11-25T14:50:22Z
+
+        GitSource up will hold it back: machines lose their last window and could be changed at any time: MaintenanceWindow night
+            to let it go ahead: kubectl patch gs up --type merge -p '{"spec":{"allowRemoval":"sha256:111260cbb40d344d61875340eccd912f0c939242fc109032b5fc736f03e80c4d"}}'
+
+        ~ nginx 1.22.1-9+deb12u11 installed
+        ~ openssl 3.0.20-1~deb12u2 → 3.0.22-1~deb12u2
+        ~ with libssl3 3.0.20-1~deb12u2 → 3.0.22-1~deb12u2, nginx-common 1.22.1-9+deb12u11 installed
+            6 machines: sim-00000, sim-00001, sim-00002, sim-00003, sim-00004 and 1 more
+            6 now
+
+        6 machines: 0 converged, 6 start now, 0 active, 0 waiting, 0 blocked, 0 unmanaged, 0 unknown
+        6 machines affected by the plan
+        forecast: 6 converge by 2026-11-25T15:00:22Z
+        forecast: 6 start from 2026-11-25T14:50:22Z
+    "#]].assert_eq(&without_revisions(&said));
+    assert_eq!(code, Some(2), "it says all the same what would happen");
+    let held = json_of(&place.plan(&["-o", "json"]))["held"].clone();
+    assert_eq!((&held["source"], &held["objectsTotal"]), (&json!("up"), &json!(1)));
+    assert_eq!(held["objects"], json!([{"kind": "MaintenanceWindow", "name": "night"}]));
+    let markdown = text(&place.plan(&["-o", "markdown"]).stdout);
+    assert!(markdown.contains(":lock: GitSource up will hold it back"), "{markdown}");
+    let state = std::fs::read_to_string(recorded()).unwrap();
+    let allowed = format!("\"spec\":{{\"allowRemoval\":{},", held["digest"]);
+    let limit = "\"spec\":{\"folder\"";
+    assert_eq!(state.matches(limit).count(), 1);
+    place.write("allowed.jsonl", &state.replacen(limit, &format!("{allowed}\"folder\""), 1));
+    let plan = place.run(&["plan", "--desired", "desired", "--state", "allowed.jsonl", "-o", "json"]);
+    assert_eq!(json_of(&plan).get("held"), None, "a person has allowed just that");
+}
+
+// rule: G4, W1
+#[test]
+fn a_live_fleet_says_what_is_to_come_and_its_source_holds_what_the_plan_said_it_would() {
+    let place = Place::with(&[
+        ("all.yaml", &baseline("openssl", "", OPENSSL)),
+        ("window.yaml", &window("0 0 29 2 *", "1h")),
+    ]);
+    let up = Up::start(&place, "1");
+    let config = up.kubeconfig.as_str();
+    let deadline = Instant::now() + PATIENCE;
+    let ask = |arguments: &[&str]| {
+        let output = place.run(&[arguments, &["--kubeconfig", config]].concat());
+        (text(&output.stdout), text(&output.stderr))
+    };
+    let why = loop {
+        let (said, _) = ask(&["why", "sim-00000", "-o", "json"]);
+        match serde_json::from_str::<Value>(&said) {
+            Ok(answer) if answer["reason"] == "WindowClosed" => break answer,
+            _ => assert!(Instant::now() < deadline, "the machine does not wait for its window: {said}"),
+        }
+    };
+    assert_eq!(why["forecast"]["fate"], "Later", "{why}");
+    let (said, _) = ask(&["why", "sim-00000"]);
+    assert!(said.contains("\n  forecast: as wanted not before 2"), "{said}");
+    let (said, noted) = ask(&["status"]);
+    assert!(said.contains("\nforecast: 1 perhaps later\n"), "{said}{noted}");
+    let (said, _) = ask(&["status", "-o", "json"]);
+    let status: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(status["forecast"]["machines"]["later"], 1, "{status}");
+    std::fs::remove_file(place.path("desired/window.yaml")).unwrap();
+    let (said, _) = ask(&["plan", "--desired", "desired", "-o", "json"]);
+    let planned: Value = serde_json::from_str(&said).unwrap();
+    assert!(planned["held"]["digest"].is_string(), "{planned}");
+    loop {
+        let (said, _) = ask(&["status", "-o", "json"]);
+        let status: Value = serde_json::from_str(&said).unwrap();
+        let held = &status["sources"][0]["status"]["heldRemoval"]["digest"];
+        if held.is_string() {
+            assert_eq!(*held, planned["held"]["digest"]);
+            break;
+        }
+        assert!(Instant::now() < deadline, "the source holds nothing: {status}");
+    }
 }

@@ -1,6 +1,6 @@
 //! `muster export`: what people wrote, for moving a fleet from `muster up` to a cluster with `kubectl apply`.
 //!
-//! Specs, tokens, credentials of sources and the fleet's root. Never activities, inventories or status: agents report
+//! Specs, tokens, credentials of sources, overrides that are not over, and the fleet's root. Never activities, inventories or status: agents report
 //! anew, and an agent's journal refuses an activity that it has seen.
 
 use std::collections::BTreeSet;
@@ -30,13 +30,14 @@ const PAGE: u32 = 500;
 
 /// What people write, guards before what they guard, sources last: a cluster whose source comes before its guards could
 /// start something.
-const KINDS: [(&str, &str); 7] = [
+const KINDS: [(&str, &str); 8] = [
     ("FleetPolicy", "fleetpolicies"),
     ("MaintenanceWindow", "maintenancewindows"),
     ("DisruptionBudget", "disruptionbudgets"),
     ("FleetMachine", "fleetmachines"),
     ("PackageBaseline", "packagebaselines"),
     ("KernelBaseline", "kernelbaselines"),
+    ("WindowOverride", "windowoverrides"),
     ("GitSource", "gitsources"),
 ];
 
@@ -92,7 +93,7 @@ pub(crate) async fn export(arguments: &ExportArguments, printer: Printer) -> Res
         .map(|source| source.name_any())
         .collect();
     for (kind, plural) in KINDS {
-        for object in list(&connection, kind, plural).await? {
+        for object in list(&connection, kind, plural).await?.into_iter().filter(|object| !is_over(object)) {
             items.extend(written(kind, object, &followed));
         }
     }
@@ -103,6 +104,7 @@ pub(crate) async fn export(arguments: &ExportArguments, printer: Printer) -> Res
              exported, the sources are not"
         ));
     }
+    words(&connection, printer).await?;
     let count = items.len();
     let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
     write(arguments.output.as_deref(), &list, printer)?;
@@ -110,6 +112,40 @@ pub(crate) async fn export(arguments: &ExportArguments, printer: Printer) -> Res
         "{count} objects, with the key of the fleet's root: keep this secret, and apply it before the controller starts"
     ));
     Ok(ExitStatus::Done)
+}
+
+/// Whether it is an override whose time is over.
+fn is_over(object: &DynamicObject) -> bool {
+    let until = object.data.pointer("/spec/untilTime").and_then(Value::as_str);
+    until.and_then(|until| until.parse::<Timestamp>().ok()).is_some_and(|until| until <= Timestamp::now())
+}
+
+/// Words about rollouts stay behind, and whoever moves the fleet has to know: an API server takes such a word from the person
+/// that says it and from nobody else, and what it holds for depends on when it was said.
+async fn words(connection: &Connection, printer: Printer) -> Result<(), ExportError> {
+    let said = list(connection, "RolloutApproval", "rolloutapprovals").await?;
+    if said.is_empty() {
+        return Ok(());
+    }
+    let paused = |word: &&DynamicObject| word.data.pointer("/spec/action") == Some(&json!("Pause"));
+    let baselines: BTreeSet<&str> = said
+        .iter()
+        .filter(paused)
+        .filter_map(|word| word.data.pointer("/spec/baselineRef/name").and_then(Value::as_str))
+        .collect();
+    let pauses = match baselines.is_empty() {
+        true => String::new(),
+        false => {
+            let names = baselines.into_iter().collect::<Vec<_>>().join(", ");
+            format!("; pauses first, before anything may start there: {names}")
+        }
+    };
+    printer.note(format!(
+        "{} RolloutApproval(s) stay behind: only who says such a word can say it, so say again what still \
+         holds{pauses}",
+        said.len()
+    ));
+    Ok(())
 }
 
 fn fail(connection: &Connection, what: impl Into<String>) -> impl FnOnce(kube::Error) -> ExportError {

@@ -19,6 +19,9 @@ use crate::world::{WorldError, load, note_faults};
 /// How far ahead it may look: what is decided today is not in force next year.
 const LONGEST: SignedDuration = SignedDuration::from_hours(366 * 24);
 
+/// How many machines: every pass plans for all of them, and what each does is kept for the log.
+const MOST_MACHINES: usize = 20_000;
+
 /// What a log says of who wrote it.
 const WRITER: &str = concat!("muster simulate ", env!("CARGO_PKG_VERSION"));
 
@@ -79,6 +82,14 @@ pub(crate) async fn simulate(
         }
     };
     let world = overlay(&state.into_snapshot(from), &owners, &replaced, &set);
+    if world.machines.len() > MOST_MACHINES {
+        let machines = world.machines.len();
+        printer.note(format!(
+            "error: the fleet has {machines} machines, and a simulation takes {MOST_MACHINES} at most; `muster plan` says \
+             what is to come"
+        ));
+        return Ok(ExitStatus::Usage);
+    }
     let simulated = run(&world, &namespace, WRITER, *until, *seed);
     if let Some(file) = events {
         write(file, &simulated).map_err(|source| SimulateError::Write { file: file.clone(), source })?;

@@ -19,6 +19,8 @@ use serde_json::{Value, json};
 use crate::arguments::{Output, StatusArguments};
 use crate::connect::{ConnectError, Connection, connect};
 use crate::exit::ExitStatus;
+use crate::foresee::of_fleet;
+use crate::plan::{ForecastReport, in_words};
 use crate::printer::{Printer, table};
 use crate::view::{self, MachineState};
 
@@ -54,6 +56,8 @@ struct Screen {
     rollouts: Vec<BaselineRollout>,
     windows: Vec<MaintenanceWindow>,
     budgets: Vec<DisruptionBudget>,
+    /// What is to come, or why that is not said; absent where everything is as wanted.
+    forecast: Option<Result<ForecastReport, String>>,
 }
 
 /// `muster status`.
@@ -68,7 +72,7 @@ pub(crate) async fn status(arguments: &StatusArguments, printer: Printer) -> Res
 }
 
 async fn gather(connection: Connection) -> Result<Screen, StatusError> {
-    let Connection { client, namespace } = connection;
+    let Connection { client, namespace } = connection.clone();
     let machines = view::list_machines(client.clone(), &namespace).await.map_err(|source| {
         StatusError::List { what: "machines", namespace: namespace.clone(), source: Box::new(source) }
     })?;
@@ -79,7 +83,10 @@ async fn gather(connection: Connection) -> Result<Screen, StatusError> {
     };
     let packages = packages.into_iter().map(|it| named("PackageBaseline", it.name_any(), it.status));
     let kernels = kernels.into_iter().map(|it| named("KernelBaseline", it.name_any(), it.status));
+    let open = machines.values().any(|machine| machine.admitted && machine.verdict != "Converged");
+    let forecast = if open { Some(of_fleet(&connection).await) } else { None };
     Ok(Screen {
+        forecast,
         baselines: packages.chain(kernels).collect(),
         sources: list(&client, &namespace, "sources").await?,
         rollouts: list(&client, &namespace, "rollouts").await?,
@@ -126,6 +133,11 @@ impl Screen {
                 .take(GROUPS_SHOWN)
                 .map(|line| format!("  {line}")),
         );
+        match &self.forecast {
+            Some(Ok(forecast)) => lines.extend(in_words(forecast)),
+            Some(Err(why)) => lines.push(format!("no forecast: {why}")),
+            None => {}
+        }
         for source in &self.sources {
             lines.extend(of_source(source));
         }
@@ -156,6 +168,7 @@ impl Screen {
                 "converged": self.machines.values().filter(|machine| machine.converged).count(),
                 "verdicts": view::by_verdict(self.machines.values()),
             },
+            "forecast": self.forecast.as_ref().and_then(|forecast| forecast.as_ref().ok()),
             "sources": self.sources.iter().map(|it| named(it.name_any(), plain(&it.status))).collect::<Vec<_>>(),
             "baselines": self.baselines.iter().map(|(name, status)| named(name.clone(), plain(status))).collect::<Vec<_>>(),
             "rollouts": self.rollouts.iter().map(|it| named(it.name_any(), plain(&it.status))).collect::<Vec<_>>(),

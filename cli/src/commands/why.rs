@@ -20,6 +20,7 @@ use super::why_text;
 use crate::arguments::{Output, WhyArguments};
 use crate::connect::{ConnectError, Connection, connect, is_missing};
 use crate::exit::ExitStatus;
+use crate::foresee::{Turn, of_machine};
 use crate::printer::Printer;
 use crate::view::UNDECIDED;
 
@@ -78,6 +79,12 @@ pub(super) struct Answer {
     /// A command that would help.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) remedy: Option<String>,
+    /// When its turn is; absent where it is as wanted, or nothing can be said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) forecast: Option<Turn>,
+    /// Why nothing is said of that.
+    #[serde(skip)]
+    pub(super) no_forecast: Option<String>,
 }
 
 /// What stands in the way, with its own numbers.
@@ -163,7 +170,17 @@ async fn answer(connection: &Connection, name: &str) -> Result<Answer, WhyError>
         None => None,
     };
     let said = said(name, &decision);
+    let open = !matches!(decision.verdict.as_str(), "Converged" | "Unmanaged" | "Unknown" | UNDECIDED);
+    let (forecast, no_forecast) = match open {
+        true => match of_machine(connection, name).await {
+            Ok(turn) => (turn, None),
+            Err(why) => (None, Some(why)),
+        },
+        false => (None, None),
+    };
     Ok(Answer {
+        forecast,
+        no_forecast,
         clears: clears::clears(said),
         remedy: clears::remedy(said),
         namespace: namespace.clone(),

@@ -38,6 +38,12 @@ pub(super) fn text(answer: &Answer, now: Timestamp) -> String {
         lines.push(format!("  activity {} is {}: {}", activity.name, activity.phase, steps.join(", ")));
     }
     lines.extend(requirements(answer));
+    if let Some(turn) = &answer.forecast {
+        lines.push(format!("  {}", turn.in_words(|at| when(at, now))));
+    }
+    if let Some(why) = &answer.no_forecast {
+        lines.push(format!("  no forecast: {why}"));
+    }
     if let Some(time) = answer.report_time {
         let heard = answer.reporting.as_deref().map_or(String::new(), |reason| format!(", {reason}"));
         lines.push(format!("  last report {} ago{heard}", ago(time, now)));
@@ -172,6 +178,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::foresee::Turn;
 
     fn waiting() -> Answer {
         let requirement = RequirementStatus {
@@ -207,6 +214,15 @@ mod tests {
             report_time: Some("2026-11-23T11:59:00Z".parse().unwrap()),
             reporting: Some("Heard".to_owned()),
             remedy: Some("do this\nand that".to_owned()),
+            forecast: Some(Turn {
+                fate: "Converges",
+                start_time: Some("2026-11-23T22:00:00Z".parse().unwrap()),
+                window: Some("night".to_owned()),
+                converged_time: Some("2026-11-23T22:10:00Z".parse().unwrap()),
+                slow_converged_time: Some("2026-11-23T22:30:00Z".parse().unwrap()),
+                until_time: "2027-01-22T12:00:00Z".parse().unwrap(),
+            }),
+            no_forecast: None,
         }
     }
 
@@ -221,6 +237,7 @@ mod tests {
               not as wanted, 22 of 30:
                 openssl:amd64  3.0.14-1 → 3.0.15-1  Waiting(WindowClosed), rule W1  PackageBaseline/fix  window night opens at 22:00
                 and 21 more
+              forecast: its turn is at 2026-11-23T22:00:00Z (in 10h0m) in night, as wanted at 2026-11-23T22:10:00Z (in 10h10m), or 2026-11-23T22:30:00Z (in 10h30m) if steps are slow
               last report 1m0s ago, Heard
               to do:
                 do this
@@ -240,6 +257,7 @@ mod tests {
             requirements_not_converged: 0,
             report_time: None,
             remedy: None,
+            forecast: None,
             ..waiting()
         };
         expect![[r#"

@@ -34,10 +34,13 @@ pub(crate) struct ForecastReport {
 
 /// How many machines have which fate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct FateCounts {
     pub(crate) converged: usize,
     pub(crate) converging: usize,
     pub(crate) later: usize,
+    /// Nothing more is known before their next report.
+    pub(crate) awaiting_report: usize,
     pub(crate) never: usize,
     pub(crate) unknown: usize,
     pub(crate) unmanaged: usize,
@@ -65,10 +68,14 @@ pub(crate) struct FreezeReport {
 
 /// Asks the planner.
 pub(crate) fn foresee(world: &Snapshot) -> ForecastReport {
-    let found = forecast(world);
-    let Fates { converged, converging, later, never, unknown, unmanaged } = found.totals();
+    of_forecast(forecast(world))
+}
+
+/// What the planner said.
+pub(crate) fn of_forecast(found: Forecast) -> ForecastReport {
+    let Fates { converged, converging, later, awaiting_report, never, unknown, unmanaged } = found.totals();
     let Forecast { from: _, until, typical, slow } = found;
-    let Course { ending, converged: when, openings, fates: _, freezes, assumed } = typical;
+    let Course { ending, converged: when, openings, starts: _, fates: _, freezes, assumed } = typical;
     ForecastReport {
         converged_time: when,
         slow_converged_time: slow.converged,
@@ -78,7 +85,7 @@ pub(crate) fn foresee(world: &Snapshot) -> ForecastReport {
             Ending::Limit => "Limit",
         },
         until_time: until,
-        machines: FateCounts { converged, converging, later, never, unknown, unmanaged },
+        machines: FateCounts { converged, converging, later, awaiting_report, never, unknown, unmanaged },
         assumed,
         openings_total: openings.len(),
         openings: openings.into_iter().take(LISTED).map(opening).collect(),
@@ -106,8 +113,9 @@ fn freeze(freeze: Freeze) -> FreezeReport {
 pub(crate) fn in_words(forecast: &ForecastReport) -> Vec<String> {
     /// More nights than these say nothing new to people.
     const SHOWN: usize = 7;
-    let FateCounts { converged: _, converging, later, never, unknown: _, unmanaged: _ } = forecast.machines;
-    if converging + later + never == 0 {
+    let FateCounts { converged: _, converging, later, awaiting_report, never, unknown: _, unmanaged: _ } =
+        forecast.machines;
+    if converging + later + awaiting_report + never == 0 {
         return Vec::new();
     }
     let mut lines = Vec::new();
@@ -121,6 +129,9 @@ pub(crate) fn in_words(forecast: &ForecastReport) -> Vec<String> {
     }
     if later > 0 {
         lines.push(format!("forecast: {later} perhaps later"));
+    }
+    if awaiting_report > 0 {
+        lines.push(format!("forecast: {awaiting_report} only when they have reported once more"));
     }
     if never > 0 {
         lines.push(format!("forecast: {never} by nothing that is foreseen: each verdict says what it takes"));

@@ -1,6 +1,7 @@
 //! The report as Markdown, for a comment on a pull request.
 
 use super::groups::{Group, Severity, count, groups};
+use super::held::in_words as held_back;
 use super::report::{Report, Totals};
 use super::text::{numbers, title};
 
@@ -24,6 +25,13 @@ pub(crate) fn markdown(report: &Report) -> String {
     }
     if report.problems_total > 0 {
         text += &format!("\n{} problem(s) in all.\n", report.problems_total);
+    }
+    for line in report.held.iter().flat_map(held_back) {
+        text += &format!(
+            "{}{}  \n",
+            if line.starts_with(' ') { "" } else { ":lock: " },
+            escape(line.trim_start())
+        );
     }
     let groups = groups(report);
     let (mut left_out, mut machines_left_out) = (0, 0);
@@ -113,4 +121,92 @@ fn escape(text: &str) -> String {
         }
     }
     escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::report::{Answer, MachineReport, PackageChange, StepReport};
+    use super::*;
+
+    /// A machine that installs these packages.
+    fn machine(name: String, packages: impl Iterator<Item = String>) -> MachineReport {
+        let requested = packages.map(|name| PackageChange {
+            name,
+            architecture: "amd64".to_owned(),
+            from: None,
+            to: Some("1.0-1".to_owned()),
+        });
+        let step = StepReport {
+            type_: "InstallPackages",
+            baselines: Vec::new(),
+            requested: requested.collect(),
+            dependencies: Vec::new(),
+            hold: Vec::new(),
+            unhold: Vec::new(),
+            kernel: None,
+            command_line: muster_model::CommandLine::default(),
+        };
+        let answer = Answer { verdict: "Start", steps: vec![step], ..Answer::nothing() };
+        MachineReport { namespace: "default".to_owned(), name, change: None, answer }
+    }
+
+    fn report(machines: Vec<MachineReport>) -> Report {
+        let affected = machines.len();
+        Report {
+            revision: "main@sha1:1".to_owned(),
+            base: None,
+            at: jiff::Timestamp::UNIX_EPOCH,
+            namespace: "default".to_owned(),
+            totals: Totals::of(&machines, affected),
+            machines,
+            cancels: Vec::new(),
+            limit: None,
+            held: None,
+            problems: Vec::new(),
+            problems_total: 0,
+            next_time: None,
+            forecast: None,
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_into_a_comment_is_counted_and_the_numbers_are_there_all_the_same() {
+        let one =
+            |number: usize| machine(format!("m{number:04}"), std::iter::once(format!("package-{number:04}")));
+        let text = markdown(&report((0..3000).map(one).collect()));
+        assert!(text.len() <= MAX_BYTES, "{} bytes", text.len());
+        assert!(
+            text.len() > MAX_BYTES - ROOM_FOR_NUMBERS - MAX_GROUP_BYTES,
+            "{} bytes: room is left",
+            text.len()
+        );
+        let shown = text.matches("#### 1 machine\n").count();
+        let left_out = 3000 - shown;
+        assert!(shown > 100, "{shown}");
+        let counted = format!(
+            "**{left_out} more kinds of change, on {left_out} machines, do not fit here**: run `muster plan`"
+        );
+        assert!(text.contains(&counted), "{}", &text[text.len() - 400..]);
+        assert!(text.contains("3000 machines: 0 converged, 3000 start now"), "{}", &text[text.len() - 400..]);
+    }
+
+    #[test]
+    fn one_huge_change_leaves_room_for_the_others_and_names_some_of_its_machines() {
+        let packages = || (0..2000).map(|number| format!("package-{number:04}"));
+        let mut machines: Vec<MachineReport> =
+            (0..60).map(|number| machine(format!("big-{number:02}"), packages())).collect();
+        machines.push(machine("small".to_owned(), std::iter::once("nginx".to_owned())));
+        let text = markdown(&report(machines));
+        assert!(text.len() < 2 * MAX_GROUP_BYTES, "{} bytes", text.len());
+        assert!(text.contains("…\n- and more, which `muster plan` shows\n"));
+        assert!(text.contains("big-00, big-01,") && text.contains("big-49 and 10 more</details>"), "{text}");
+        assert!(text.contains("nginx 1.0-1 installed"), "the other change is shown");
+        assert!(!text.contains("do not fit here"));
+    }
+
+    #[test]
+    fn what_machines_say_is_no_markup() {
+        let text = markdown(&report(vec![machine("a".to_owned(), std::iter::once("<b>@all*x*".to_owned()))]));
+        assert!(text.contains("&lt;b&gt;&#64;all\\*x\\*"), "{text}");
+    }
 }

@@ -6,6 +6,7 @@
 mod desired;
 mod foresight;
 mod groups;
+mod held;
 mod markdown;
 mod outlook;
 mod overlay;
@@ -20,12 +21,14 @@ use muster_source::{ChangeSet, Problem, Rejected};
 use muster_state::Owners;
 
 pub(crate) use self::desired::{Judged, Wish, WishError, wish};
+pub(crate) use self::foresight::{ForecastReport, in_words, of_forecast};
 pub(crate) use self::markdown::markdown;
 pub(crate) use self::overlay::{Replaced, overlay};
 pub(crate) use self::report::Report;
 pub(crate) use self::text::text;
 
 use self::foresight::foresee;
+use self::held::held;
 use self::outlook::Outlook;
 use self::places::Places;
 use self::report::{
@@ -102,6 +105,7 @@ pub(crate) fn report(question: &Question<'_>) -> Report {
         problems,
         next_time: outlook.plan.next,
         forecast: Some(foresee(&after)),
+        held: held(world, owners, replaced, head, &after),
     }
 }
 
@@ -121,6 +125,7 @@ fn of_rejected(namespace: &str, world: &Snapshot, rejected: &Rejected) -> Report
         problems_total: *total,
         next_time: None,
         forecast: None,
+        held: None,
     }
 }
 

@@ -1,7 +1,8 @@
 //! The world as it will be when a change set has been applied: the state, with what the source says in place of what it
 //! said before (rules G3, G5).
 //!
-//! Deliberately not here: the guards against removals (rule G4). They hold a revision back; a plan says what it would do.
+//! Deliberately not here: the guards against removals (rule G4), which `held` asks. They hold a revision back; a plan says what
+//! it would do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -57,6 +58,11 @@ impl Replaced {
 
     fn has(&self, owners: &Owners, kind: Kind, name: &str) -> bool {
         self.owns(owners, &place(kind.as_str(), name))
+    }
+
+    /// The source whose objects are replaced; `None`: there is none yet.
+    pub(crate) fn source(&self) -> Option<&SmolStr> {
+        self.0.as_ref()
     }
 
     fn owns(&self, owners: &Owners, what: &str) -> bool {

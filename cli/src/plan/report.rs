@@ -11,6 +11,7 @@ use muster_source::Problem;
 use serde::Serialize;
 
 use super::foresight::ForecastReport;
+use super::held::HeldReport;
 use super::outlook::{Missing, Outlook};
 use super::places::Places;
 
@@ -36,6 +37,9 @@ pub(crate) struct Report {
     /// The fleet policy's limit, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) limit: Option<LimitReport>,
+    /// What the source will hold the revision back for, until a person allows it (rule G4).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) held: Option<HeldReport>,
     /// What is wrong with the desired resources, alone or together.
     pub(crate) problems: Vec<Problem>,
     /// How many problems there are in all.

@@ -2,6 +2,7 @@
 
 use super::foresight::in_words;
 use super::groups::{Group, count, groups, some};
+use super::held::in_words as held_back;
 use super::report::{LimitReport, Report, Totals};
 
 /// How many machines of a group are named; the JSON names all.
@@ -14,6 +15,10 @@ const PROBLEMS_SHOWN: usize = 50;
 pub(crate) fn text(report: &Report) -> String {
     let mut lines = vec![title(report)];
     lines.extend(problems(report));
+    if let Some(held) = &report.held {
+        lines.push(String::new());
+        lines.extend(held_back(held));
+    }
     for group in groups(report) {
         lines.push(String::new());
         lines.extend(of_group(&group));

@@ -26,6 +26,9 @@ pub const MAX_LINE_BYTES: usize = 4 << 20;
 /// The most bytes of a file, as text.
 pub const MAX_STATE_BYTES: u64 = 16 << 30;
 
+/// What a GitSource that says nothing lets go: the default of its field.
+const REMOVAL_LIMIT: &str = "30%";
+
 /// How zstd files begin.
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
@@ -128,10 +131,21 @@ pub struct Fault {
 pub struct Owners {
     /// The GitSources of the namespace.
     pub sources: BTreeSet<SmolStr>,
+    /// What each of them lets go by itself (rule G4).
+    pub guards: BTreeMap<SmolStr, SourceGuards>,
     /// The source that applied an object, by `Kind/name`.
     pub of: BTreeMap<SmolStr, SmolStr>,
     /// What a source says of a machine.
     pub fields: BTreeMap<MachineName, SourceFields>,
+}
+
+/// What a source lets go by itself, and what a person allowed besides (rule G4).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceGuards {
+    /// The most that may go by itself, in percent of what it owns; one that cannot be read is 0, as for the source.
+    pub removal_limit_percent: u32,
+    /// The digest of what a person allows to go.
+    pub allow_removal: Option<String>,
 }
 
 /// What a source says of a machine: these go when it says them no longer.
@@ -309,6 +323,13 @@ impl<'a> Reader<'a> {
     fn note_owner(&mut self, kind: Kind, what: &SmolStr, name: &SmolStr, object: &Value) {
         if kind == Kind::GitSource {
             self.owners.sources.insert(name.clone());
+            let spec = |field: &str| object.pointer("/spec").and_then(|spec| spec[field].as_str());
+            let limit = spec("removalLimit").unwrap_or(REMOVAL_LIMIT);
+            let guards = SourceGuards {
+                removal_limit_percent: limit.trim_end_matches('%').parse().unwrap_or(0),
+                allow_removal: spec("allowRemoval").map(str::to_owned),
+            };
+            self.owners.guards.insert(name.clone(), guards);
         }
         let source = object.pointer("/metadata/labels").and_then(|labels| labels[LABEL_SOURCE].as_str());
         if let Some(source) = source {

@@ -13,7 +13,7 @@ pub mod read;
 
 pub use export::{ExportError, Spool};
 pub use file::{
-    Fault, Header, MAX_LINE_BYTES, MAX_OBJECTS, MAX_STATE_BYTES, Owners, SourceFields, StateError, StateFile,
-    VERSION,
+    Fault, Header, MAX_LINE_BYTES, MAX_OBJECTS, MAX_STATE_BYTES, Owners, SourceFields, SourceGuards,
+    StateError, StateFile, VERSION,
 };
 pub use kinds::Kind;

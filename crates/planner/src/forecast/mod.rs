@@ -15,7 +15,7 @@ mod run;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
-use muster_model::{Instant, MachineName, ObjectName, Snapshot, Unknown, Unmanaged, Verdict};
+use muster_model::{Instant, MachineName, ObjectName, Snapshot, Unknown, Unmanaged, Verdict, WaitingOn};
 
 /// How far ahead a forecast looks: two months hold every weekly and monthly window, and nobody believes more.
 pub const HORIZON: SignedDuration = SignedDuration::from_hours(60 * 24);
@@ -43,6 +43,8 @@ pub struct Course {
     pub converged: Option<Instant>,
     /// When what starts, in the order of time.
     pub openings: Vec<Opening>,
+    /// When each machine's next activity starts, and in which window: where one does.
+    pub starts: BTreeMap<MachineName, (Instant, Option<ObjectName>)>,
     /// What becomes of every machine.
     pub fates: BTreeMap<MachineName, Fate>,
     /// Freezes that begin while machines that they cover have not converged.
@@ -112,12 +114,23 @@ pub struct Fates {
     pub converging: usize,
     /// Not before the horizon.
     pub later: usize,
+    /// Nothing more is known until the machine has reported what is on offer there, or what its last activity left.
+    pub awaiting_report: usize,
     /// Never, unless somebody does something.
     pub never: usize,
     /// Nothing is known of them.
     pub unknown: usize,
     /// Not ours to change.
     pub unmanaged: usize,
+}
+
+impl Fate {
+    /// Whether nothing more can be said before the machine has reported what is on offer there, or what its last activity
+    /// left.
+    #[must_use]
+    pub fn awaits_report(&self) -> bool {
+        matches!(self, Self::Never(Verdict::Waiting(WaitingOn::Inventory { .. } | WaitingOn::Report)))
+    }
 }
 
 impl Forecast {
@@ -130,6 +143,7 @@ impl Forecast {
                 Fate::Converges(at) if *at <= self.from => &mut totals.converged,
                 Fate::Converges(_) => &mut totals.converging,
                 Fate::Later(_) => &mut totals.later,
+                fate @ Fate::Never(_) if fate.awaits_report() => &mut totals.awaiting_report,
                 Fate::Never(_) => &mut totals.never,
                 Fate::Unknown(_) => &mut totals.unknown,
                 Fate::Unmanaged(_) => &mut totals.unmanaged,

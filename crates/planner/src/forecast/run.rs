@@ -61,6 +61,7 @@ struct Run {
     outcomes: Outcomes,
     converged: BTreeMap<MachineName, Instant>,
     openings: BTreeMap<(Instant, Option<ObjectName>), Opening>,
+    starts: BTreeMap<MachineName, (Instant, Option<ObjectName>)>,
     assumed: BTreeSet<MachineName>,
     /// What no machine's apt said, by the proposals' digests: twins share them.
     invented: BTreeSet<Digest>,
@@ -81,6 +82,7 @@ impl Run {
             outcomes: Outcomes::default(),
             converged: BTreeMap::new(),
             openings: BTreeMap::new(),
+            starts: BTreeMap::new(),
             assumed: BTreeSet::new(),
             invented: BTreeSet::new(),
         };
@@ -246,6 +248,7 @@ impl Run {
     fn note_opening(&mut self, name: &MachineName, spec: &ActivitySpec) {
         let now = self.snapshot.now;
         let window = spec.windows.values().next().cloned();
+        self.starts.entry(name.clone()).or_insert_with(|| (now, window.clone()));
         let span = window
             .as_ref()
             .and_then(|window| self.snapshot.windows.get(window)?.when.as_ref().ok()?.span_at(now));
@@ -304,6 +307,7 @@ impl Run {
             converged: last.filter(|_| !open),
             freezes: freezes::freezes(before, &fates, until),
             openings: self.openings.into_values().collect(),
+            starts: self.starts,
             fates,
             assumed: self.assumed.len(),
         }

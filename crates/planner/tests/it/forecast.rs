@@ -168,6 +168,28 @@ fn what_only_a_person_can_mend_never_converges() {
     );
 }
 
+// rule: V2, V6, W1
+#[test]
+fn what_a_machine_has_yet_to_report_is_counted_apart_and_each_machine_knows_when_its_turn_is() {
+    let world = read(
+        "baseline fix max 1: openssl >= 3.0.15
+         baseline new on tier=app: nginx
+         window night allow: daily 22 4h
+         machine a tier=app: openssl 3.0.15
+         machine b: openssl 3.0.14 -> 3.0.15
+         machine c: openssl 3.0.14 -> 3.0.15
+         machine d: openssl 3.0.14 held -> 3.0.15",
+    );
+    let found = forecast(&world.snapshot);
+    let totals = found.totals();
+    assert_eq!((totals.awaiting_report, totals.never, totals.converging), (1, 1, 2));
+    let starts = found.typical.starts.iter().map(|(name, (at, window))| {
+        format!("{name} {at} {}", window.as_ref().map_or("-", |window| window.as_str()))
+    });
+    let starts: Vec<String> = starts.collect();
+    assert_eq!(starts, ["b 2026-11-23T22:10:00Z night", "c 2026-11-23T22:00:00Z night"]);
+}
+
 // rule: W1
 #[test]
 fn a_window_that_never_opens_again_is_never() {

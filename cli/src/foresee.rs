@@ -1,0 +1,105 @@
+//! What is to come for a live fleet, for commands that show it beside what is: the planner's forecast of all its objects.
+//!
+//! Never an error: a screen without its forecast is better than none, and the reason is said beside it.
+
+use muster_model::{Instant, MachineName};
+use muster_planner::{Course, Fate, Forecast, forecast};
+use serde::Serialize;
+
+use crate::connect::Connection;
+use crate::plan::{ForecastReport, of_forecast};
+use crate::world::live_of;
+
+/// Of larger fleets a screen shows no forecast by itself: reading them whole and planning their weeks takes more than a
+/// person waits. `muster plan` and `muster simulate` show it.
+const MOST_MACHINES: usize = 2_000;
+
+/// When it is a machine's turn, and when it is done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Turn {
+    /// `Converges`, `Later`, `AwaitingReport` or `Never`.
+    pub(crate) fate: &'static str,
+    /// When its next activity starts; absent where none is foreseen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) start_time: Option<Instant>,
+    /// In which window.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) window: Option<String>,
+    /// When it is as wanted, with steps that take as long as half of them do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) converged_time: Option<Instant>,
+    /// The same, with steps that take as long as one in twenty does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) slow_converged_time: Option<Instant>,
+    /// How far it was looked.
+    pub(crate) until_time: Instant,
+}
+
+/// The fleet's, or why there is none.
+pub(crate) async fn of_fleet(connection: &Connection) -> Result<ForecastReport, String> {
+    Ok(of_forecast(look(connection).await?))
+}
+
+/// One machine's; `None`: it is as wanted, or not ours to change, or nothing is known of it.
+pub(crate) async fn of_machine(connection: &Connection, machine: &str) -> Result<Option<Turn>, String> {
+    let Ok(name) = MachineName::parse(machine) else { return Ok(None) };
+    Ok(turn(&look(connection).await?, &name))
+}
+
+async fn look(connection: &Connection) -> Result<Forecast, String> {
+    let state = live_of(connection, MOST_MACHINES).await.map_err(|error| error.to_string())?;
+    let Some(state) = state else {
+        return Err(format!(
+            "the fleet has more than {MOST_MACHINES} machines: `muster plan` says what is to come"
+        ));
+    };
+    let look = move || {
+        let at = state.header.time;
+        forecast(&state.into_snapshot(at))
+    };
+    tokio::task::spawn_blocking(look).await.map_err(|error| error.to_string())
+}
+
+fn turn(found: &Forecast, name: &MachineName) -> Option<Turn> {
+    let converges = |course: &Course| match course.fates.get(name) {
+        Some(Fate::Converges(at)) => Some(*at),
+        _ => None,
+    };
+    let fate = match found.typical.fates.get(name)? {
+        Fate::Converges(at) if *at <= found.from => return None,
+        Fate::Unknown(_) | Fate::Unmanaged(_) => return None,
+        Fate::Converges(_) => "Converges",
+        Fate::Later(_) => "Later",
+        fate @ Fate::Never(_) if fate.awaits_report() => "AwaitingReport",
+        Fate::Never(_) => "Never",
+    };
+    let start = found.typical.starts.get(name);
+    Some(Turn {
+        fate,
+        start_time: start.map(|(at, _)| *at),
+        window: start.and_then(|(_, window)| window.as_ref().map(ToString::to_string)),
+        converged_time: converges(&found.typical),
+        slow_converged_time: converges(&found.slow),
+        until_time: found.until,
+    })
+}
+
+impl Turn {
+    /// In words.
+    pub(crate) fn in_words(&self, shown: impl Fn(Instant) -> String) -> String {
+        let Self { fate, start_time, window, converged_time, slow_converged_time, until_time } = self;
+        let window = window.as_ref().map_or(String::new(), |window| format!(" in {window}"));
+        let start = start_time.map_or(String::new(), |at| format!("its turn is at {}{window}, ", shown(at)));
+        let end = match (*fate, converged_time, slow_converged_time) {
+            ("Converges", Some(at), Some(slow)) if slow != at => {
+                format!("as wanted at {}, or {} if steps are slow", shown(*at), shown(*slow))
+            }
+            ("Converges", Some(at), _) => format!("as wanted at {}", shown(*at)),
+            ("AwaitingReport", ..) => "then only its next report tells".to_owned(),
+            ("Never", ..) => "as wanted by nothing that is foreseen".to_owned(),
+            _ => format!("as wanted not before {}", shown(*until_time)),
+        };
+        format!("forecast: {start}{end}")
+    }
+}
