@@ -345,7 +345,7 @@ pub(crate) struct MarkArguments {
 /// `muster pause`, `muster resume` and `muster approve`.
 #[derive(Args, Debug)]
 pub(crate) struct WordArguments {
-    /// The PackageBaseline's name.
+    /// The baseline's name; `kb/NAME` for a KernelBaseline where a PackageBaseline has the same.
     pub(crate) baseline: String,
     /// One item instead of all: PACKAGE, PACKAGE:ARCHITECTURE, PACKAGE=VERSION or PACKAGE=absent.
     pub(crate) item: Option<String>,

@@ -6,9 +6,9 @@ use muster_model::Mode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{BaselineStatus, schema};
+use crate::{BaselineStatus, HealthSpec, RebootSpec, RolloutSpec, schema};
 
-/// Which kernel selected machines are to run, as booted; observed and reported.
+/// Which kernel selected machines are to run, as booted.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "muster.dev",
@@ -22,11 +22,12 @@ use crate::{BaselineStatus, schema};
     status = "BaselineStatus",
     derive = "PartialEq",
     derive = "Default",
-    doc = "The kernel that selected machines are to run, as booted; observed and reported.",
+    doc = "The kernel that selected machines are to run, as booted.",
     printcolumn(name = "Package", type_ = "string", json_path = ".spec.package"),
     printcolumn(name = "Selected", type_ = "integer", json_path = ".status.selected"),
     printcolumn(name = "Converged", type_ = "integer", json_path = ".status.converged"),
     printcolumn(name = "Blocked", type_ = "integer", json_path = ".status.blocked"),
+    printcolumn(name = "Active", type_ = "integer", json_path = ".status.active"),
     printcolumn(name = "Unknown", type_ = "integer", json_path = ".status.unknown"),
     printcolumn(
         name = "Ready",
@@ -37,6 +38,7 @@ use crate::{BaselineStatus, schema};
     printcolumn(name = "Version", type_ = "string", json_path = ".spec.version", priority = 1),
     printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode", priority = 1),
     printcolumn(name = "Absent", type_ = "integer", json_path = ".status.absent", priority = 1),
+    printcolumn(name = "Unavailable", type_ = "integer", json_path = ".status.unavailable", priority = 1),
     printcolumn(
         name = "Message",
         type_ = "string",
@@ -50,9 +52,9 @@ pub struct KernelBaselineSpec {
     /// namespace.
     #[schemars(schema_with = "schema::machine_selector")]
     pub machine_selector: LabelSelector,
-    /// Observe: report which kernels differ, change nothing.
-    #[serde(default = "observe")]
-    #[schemars(schema_with = "schema::observe_only")]
+    /// Enforce: install the kernel and boot it, until machines run it. Observe: report which kernels differ, change nothing.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::mode")]
     pub mode: Mode,
     /// Where baselines differ about the kernel, the higher priority decides; equal ones must agree.
     #[serde(default)]
@@ -68,21 +70,39 @@ pub struct KernelBaselineSpec {
     /// What the running kernel's command line must and must not say.
     #[serde(default)]
     pub command_line: CommandLineSpec,
+    /// How many kernels of the flavour stay installed. What is more goes as the next one comes, the oldest first; never the
+    /// one that runs, that boots next, or that is the last good one.
+    #[serde(default = "keep")]
+    #[schemars(range(min = 2, max = 20))]
+    pub keep: u32,
+    /// Whether machines are rebooted into the kernel. Never: it is selected for the next boot, and somebody reboots.
+    #[serde(default)]
+    pub reboot: RebootSpec,
+    /// What must be healthy on a kernel before it boots by default.
+    #[serde(default)]
+    pub health: HealthSpec,
+    /// How a kernel spreads over the machines.
+    #[serde(default)]
+    pub rollout: RolloutSpec,
 }
 
-fn observe() -> Mode {
-    Mode::Observe
+fn keep() -> u32 {
+    2
 }
 
 impl Default for KernelBaselineSpec {
     fn default() -> Self {
         Self {
             machine_selector: LabelSelector::default(),
-            mode: observe(),
+            mode: Mode::Enforce,
             priority: 0,
             package: String::new(),
             version: None,
             command_line: CommandLineSpec::default(),
+            keep: keep(),
+            reboot: RebootSpec::default(),
+            health: HealthSpec::default(),
+            rollout: RolloutSpec::default(),
         }
     }
 }

@@ -45,7 +45,6 @@ macro_rules! sets {
 
 sets! {
     mode: "Enforce", "Observe";
-    observe_only: "Observe";
     permit: "Refuse", "Allow";
     upgrade_policy: "None", "Security", "All";
     approval: "None", "Required";

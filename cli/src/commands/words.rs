@@ -5,13 +5,14 @@ use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
 use muster_crds::{
-    ApprovedItem, BaselineReference, FieldError, PackageBaseline, RolloutApproval, RolloutApprovalSpec,
+    ApprovedItem, BaselineReference, FieldError, KernelBaseline, PackageBaseline, RolloutApproval,
+    RolloutApprovalSpec,
 };
 use muster_model::{ApprovalAction, BaselineKind};
 
 use crate::arguments::WordArguments;
 use crate::commands::random_name;
-use crate::connect::{ConnectError, Connection, connect, is_missing};
+use crate::connect::{ConnectError, Connection, connect};
 use crate::exit::ExitStatus;
 use crate::printer::Printer;
 
@@ -22,7 +23,7 @@ pub(crate) enum WordError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// No such baseline.
-    #[error("there is no PackageBaseline {baseline} in namespace {namespace}; `kubectl get pb` lists them")]
+    #[error("there is no baseline {baseline} in namespace {namespace}; `kubectl get pb,kb` lists them")]
     Missing {
         /// The name asked for.
         baseline: String,
@@ -49,11 +50,10 @@ pub(crate) async fn word(
 ) -> Result<ExitStatus, WordError> {
     let Connection { client, namespace } = connect(&arguments.client).await?;
     let failed = |operation| move |source| WordError::Api { operation, source: Box::new(source) };
-    let baselines: Api<PackageBaseline> = Api::namespaced(client.clone(), &namespace);
-    let baseline = baselines.get(&arguments.baseline).await.map_err(|error| match is_missing(&error) {
-        true => WordError::Missing { baseline: arguments.baseline.clone(), namespace: namespace.clone() },
-        false => failed("read the baseline")(error),
-    })?;
+    let found = named(&client, &namespace, &arguments.baseline).await.map_err(failed("read the baseline"))?;
+    let Some(baseline_ref) = found else {
+        return Err(WordError::Missing { baseline: arguments.baseline.clone(), namespace });
+    };
     let by = whoami(&client).await.map_err(failed("ask the API who you are"))?;
     let approval = RolloutApproval {
         metadata: ObjectMeta {
@@ -61,11 +61,7 @@ pub(crate) async fn word(
             ..ObjectMeta::default()
         },
         spec: RolloutApprovalSpec {
-            baseline_ref: BaselineReference {
-                kind: BaselineKind::PackageBaseline,
-                name: arguments.baseline.clone(),
-                uid: baseline.metadata.uid,
-            },
+            baseline_ref,
             action,
             item: arguments.item.as_deref().map(item),
             by,
@@ -82,6 +78,33 @@ pub(crate) async fn word(
         .map_err(failed("create the RolloutApproval"))?;
     printer.line(effect(action, arguments, &made.metadata.name.unwrap_or_default()));
     Ok(ExitStatus::Done)
+}
+
+/// The baseline that is meant: `pb/NAME`, `kb/NAME`, or a name, which is a package baseline's where both have it.
+async fn named(
+    client: &Client,
+    namespace: &str,
+    text: &str,
+) -> Result<Option<BaselineReference>, kube::Error> {
+    let (kind, name) = match text.split_once('/') {
+        Some(("kb", name)) => (Some(BaselineKind::KernelBaseline), name),
+        Some(("pb", name)) => (Some(BaselineKind::PackageBaseline), name),
+        Some(_) | None => (None, text),
+    };
+    let reference = |kind, uid| BaselineReference { kind, name: name.to_owned(), uid };
+    if kind != Some(BaselineKind::KernelBaseline) {
+        let all: Api<PackageBaseline> = Api::namespaced(client.clone(), namespace);
+        if let Some(found) = all.get_opt(name).await? {
+            return Ok(Some(reference(BaselineKind::PackageBaseline, found.metadata.uid)));
+        }
+    }
+    if kind != Some(BaselineKind::PackageBaseline) {
+        let all: Api<KernelBaseline> = Api::namespaced(client.clone(), namespace);
+        if let Some(found) = all.get_opt(name).await? {
+            return Ok(Some(reference(BaselineKind::KernelBaseline, found.metadata.uid)));
+        }
+    }
+    Ok(None)
 }
 
 /// The user, as the API server knows them.

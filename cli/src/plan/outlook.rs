@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use muster_model::{
-    MachineName, MachinePlan, PackageBaseline, Plan, Policy, RolloutSpec, Share, Snapshot, Step, StepAction,
-    Verdict, WaitingOn, WindowsPolicy,
+    KernelBaseline, MachineName, MachinePlan, PackageBaseline, Plan, Policy, RolloutSpec, Share, Snapshot,
+    Step, StepAction, Verdict, WaitingOn, WindowsPolicy,
 };
 
 /// Both answers.
@@ -124,6 +124,10 @@ fn unguarded(world: &Snapshot) -> Snapshot {
     (free.applying, free.clock_off) = (false, false);
     for baseline in free.package_baselines.values_mut() {
         let unbounded = PackageBaseline { rollout: at_once(&baseline.rollout), ..(**baseline).clone() };
+        *baseline = Arc::new(unbounded);
+    }
+    for baseline in free.kernel_baselines.values_mut() {
+        let unbounded = KernelBaseline { rollout: at_once(&baseline.rollout), ..(**baseline).clone() };
         *baseline = Arc::new(unbounded);
     }
     for machine in free.machines.values_mut().filter(|machine| machine.suspend) {

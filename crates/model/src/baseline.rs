@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::{
-    Architecture, BaselineKind, BaselineRef, LabelSelector, ObjectName, PackageName, RolloutSpec, Uid,
-    UnitName, VersionRequirement,
+    Architecture, BaselineKind, BaselineRef, CommandLine, LabelSelector, ObjectName, PackageName,
+    RolloutSpec, Uid, UnitName, VersionRequirement,
 };
 
 /// Where a resource was written: for messages.
@@ -168,20 +168,28 @@ pub struct Health {
     pub settle: SignedDuration,
 }
 
-/// A KernelBaseline: planned and reported, observing only.
+/// A KernelBaseline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KernelBaseline {
     /// Name, selector, mode, priority.
     pub common: BaselineCommon,
-    /// The meta-package followed: it decides flavour and series (rule K5).
-    pub package: PackageName,
-    /// Which versions of that package satisfy it, as booted (rule K1).
-    pub version: VersionRequirement,
-    /// Words that the running kernel's command line must have.
-    pub command_line_present: BTreeSet<SmolStr>,
-    /// Words that it must not have.
-    pub command_line_absent: BTreeSet<SmolStr>,
+    /// The meta-package followed, which decides flavour and series (rule K5), and which of its versions satisfy, as booted
+    /// (rule K1).
+    pub package: PackageRequirement,
+    /// What the running kernel's command line must and must not have.
+    pub command_line: CommandLine,
+    /// How many kernels of the flavour stay installed (rule K3).
+    pub keep: usize,
+    /// When to reboot.
+    pub reboot: RebootPolicy,
+    /// What healthy means for its machines.
+    pub health: Health,
+    /// How its items spread.
+    pub rollout: RolloutSpec,
 }
+
+/// The fewest kernels that a baseline may keep: the one that runs, and one to fall back on (rule K3).
+pub const MIN_KERNELS_KEPT: usize = 2;
 
 impl PackageBaseline {
     /// Kind and name.

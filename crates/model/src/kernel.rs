@@ -97,10 +97,8 @@ pub fn kernel_release(package: &PackageName) -> Option<&str> {
 #[must_use]
 pub fn kernel_flavour(release: &str) -> &str {
     let mut rest = release.split_once('-').map_or("", |(_, rest)| rest);
-    while let Some((abi, after)) = rest.split_once('-')
-        && abi.starts_with(|first: char| first.is_ascii_digit())
-    {
-        rest = after;
+    while rest.starts_with(|first: char| first.is_ascii_digit()) {
+        rest = rest.split_once('-').map_or("", |(_, after)| after);
     }
     rest
 }
@@ -139,7 +137,7 @@ mod tests {
             ("6.8.0-50-generic", "generic"),
             ("6.12.57+deb13-amd64", "amd64"),
             ("6.12.57+deb13-cloud-amd64", "cloud-amd64"),
-            ("6.1.0-50", "50"),
+            ("6.1.0-50", ""),
             ("6.1", ""),
         ] {
             assert_eq!(kernel_flavour(release), flavour, "{release}");

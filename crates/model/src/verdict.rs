@@ -134,6 +134,11 @@ pub enum WaitingOn {
         /// When the next may start.
         until: Instant,
     },
+    /// A kernel is selected for the next boot, and no baseline has the machine rebooted (rule K2).
+    ManualReboot {
+        /// The kernel that is to boot.
+        kernel: SmolStr,
+    },
     /// A revision is being applied (rule G2).
     Applying,
     /// A new inventory is awaited: the last activity changed what was reported (rule V4).
@@ -304,6 +309,11 @@ pub enum Reason {
     },
     /// The reboot did not clear the reason for it (rule K4).
     RebootIneffective,
+    /// The meta-package that is followed is installed, and no installed kernel is the one that it brings (rule K5).
+    NoKernel {
+        /// The meta-package.
+        package: PackageKey,
+    },
     /// A baseline observes only.
     ObserveOnly,
     /// A budget allows none at all (rule B1).

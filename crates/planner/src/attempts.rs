@@ -3,8 +3,8 @@
 
 use jiff::SignedDuration;
 use muster_model::{
-    Activity, BaselineRef, DebianVersion, Machine, OutcomeReason, PackageKey, Phase, Reason, Step,
-    StepAction, Verdict, WaitingOn,
+    Activity, BaselineRef, DebianVersion, KernelChoice, Machine, OutcomeReason, PackageKey, Phase, Reason,
+    Step, StepAction, Verdict, WaitingOn,
 };
 
 use crate::timer::{Timer, after};
@@ -28,7 +28,9 @@ pub(crate) enum Subject<'a> {
     Hold(&'a PackageKey),
     /// dpkg's repair.
     Repair,
-    /// A reboot.
+    /// This kernel's boot.
+    Kernel(&'a KernelChoice),
+    /// A plain reboot.
     Reboot,
 }
 
@@ -43,8 +45,15 @@ impl Subject<'_> {
                 .iter()
                 .any(|change| change.package == *package && change.to.as_ref() == version),
             (Self::Hold(package), StepAction::HoldPackages { hold, unhold: _ }) => hold.contains(package),
-            (Self::Repair, StepAction::RepairPackages) | (Self::Reboot, StepAction::Reboot { .. }) => true,
-            (Self::Item(..) | Self::Hold(_) | Self::Repair | Self::Reboot, _) => false,
+            (Self::Kernel(choice), StepAction::Reboot { kernel: Some(kernel), command_line }) => {
+                choice.release == *kernel && choice.command_line == *command_line
+            }
+            (Self::Kernel(choice), StepAction::SelectKernel(other) | StepAction::SetDefaultKernel(other)) => {
+                choice.release == other.release && choice.command_line == other.command_line
+            }
+            (Self::Repair, StepAction::RepairPackages)
+            | (Self::Reboot, StepAction::Reboot { kernel: None, .. }) => true,
+            (Self::Item(..) | Self::Hold(_) | Self::Kernel(_) | Self::Repair | Self::Reboot, _) => false,
         }
     }
 }
@@ -74,12 +83,12 @@ impl<'a> History<'a> {
         for activity in
             self.newest_first().filter(|activity| activity.spec.name.number > machine.retried_through)
         {
-            if reached(activity).iter().any(|step| subject.is_of(step)) {
-                break;
-            }
+            // A kernel that was selected and did not come up is an attempt that failed, not one that came out right.
             if charged(activity).iter().any(|step| subject.is_of(step)) {
                 attempts += 1;
                 latest = latest.or(Some(activity));
+            } else if reached(activity).iter().any(|step| subject.is_of(step)) {
+                break;
             }
         }
         let latest = latest?;
@@ -215,11 +224,12 @@ pub(crate) fn failed_items<'a>(
             StepAction::InstallPackages(transaction) | StepAction::RemovePackages(transaction) => {
                 transaction.requested.iter().map(|change| (&change.package, change.to.as_ref())).collect()
             }
-            StepAction::HoldPackages { .. }
-            | StepAction::RepairPackages
-            | StepAction::SelectKernel(_)
-            | StepAction::Reboot { .. }
-            | StepAction::SetDefaultKernel(_) => Vec::new(),
+            StepAction::SelectKernel(choice) | StepAction::SetDefaultKernel(choice) => {
+                choice.followed.iter().map(|followed| (&followed.package, Some(&followed.version))).collect()
+            }
+            StepAction::HoldPackages { .. } | StepAction::RepairPackages | StepAction::Reboot { .. } => {
+                Vec::new()
+            }
         })
         .collect()
 }

@@ -1,6 +1,6 @@
 //! Who counts as unavailable, against which numbers, and who may still start (rules B1 to B4, B6).
 //!
-//! A *group* is a number and the machines that it is about: a DisruptionBudget, or a package baseline's own
+//! A *group* is a number and the machines that it is about: a DisruptionBudget, or a baseline's own
 //! `maxUnavailable`. An activity needs a place in every group of its machine, whichever baseline it serves, for while
 //! it runs the machine is unavailable to all of them. Baselines that observe have no number.
 
@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 use muster_model::{
-    AbsentMachines, Activity, BaselineKind, BudgetSummary, Machine, ObjectName, PackageKey, PackageState,
-    Phase, Reason, Snapshot, StepAction, Verdict, WaitingOn,
+    AbsentMachines, Activity, BudgetSummary, Machine, ObjectName, PackageKey, PackageState, Phase, Reason,
+    Snapshot, StepAction, Verdict, WaitingOn,
 };
 
 use crate::case::Case;
@@ -331,8 +331,7 @@ pub(crate) fn is_unhealthy(resources: &Resources<'_>, case: &Case<'_>) -> bool {
 fn is_settling_in(resources: &Resources<'_>, activity: &Activity, timer: &Timer) -> bool {
     let served = activity.spec.steps.iter().flat_map(|step| step.baselines.keys());
     let min_ready = served
-        .filter(|baseline| baseline.kind == BaselineKind::PackageBaseline)
-        .filter_map(|baseline| resources.packages.iter().find(|one| one.common.name == baseline.name))
+        .filter_map(|baseline| resources.packages.iter().find(|one| one.is(baseline)))
         .map(|baseline| baseline.rollout.min_ready)
         .max();
     let (Some(min_ready), Some(finished)) = (min_ready, activity.finished) else { return false };

@@ -4,8 +4,8 @@
 //! end, and only where somebody closed what was open: a change of mind about its packages is for the next activity.
 
 use muster_model::{
-    Activity, ActivityName, Change, MachineName, OutcomeReason, PackageKey, PackageWish, Phase, Snapshot,
-    Step, StepAction,
+    Activity, ActivityName, Change, Followed, MachineName, OutcomeReason, PackageKey, PackageWish, Phase,
+    Snapshot, Step, StepAction,
 };
 
 use crate::case::Case;
@@ -98,14 +98,22 @@ fn is_wanted(world: &World<'_>, case: &Case<'_>, activity: &Activity, action: &S
             hold.iter().all(is_held) && unhold.iter().all(|key| is_changed(key) || !is_held(key))
         }
         StepAction::RepairPackages => !case.merged.enforced.is_empty() || !case.evaluation.lifts.is_empty(),
-        StepAction::SelectKernel(_) | StepAction::Reboot { .. } | StepAction::SetDefaultKernel(_) => {
-            may_reboot(world.resources, case)
+        StepAction::SelectKernel(choice) | StepAction::SetDefaultKernel(choice) => {
+            choice.followed.as_ref().is_none_or(|Followed { package, version }| {
+                let change = Change { package: package.clone(), from: None, to: Some(version.clone()) };
+                is_target(world, case, &change)
+            })
         }
+        StepAction::Reboot { .. } => may_reboot(world.resources, case),
     }
 }
 
 /// Whether a requirement still asks for what the change brings, and it is neither barred nor paused.
 fn is_target(world: &World<'_>, case: &Case<'_>, change: &Change) -> bool {
+    // A kernel that goes as another comes.
+    if change.is_removal() && case.evaluation.spares.contains(&change.package) {
+        return true;
+    }
     let named = case.merged.place_of(&change.package);
     let upgrade = case.merged.upgrade_of(&change.package);
     named.into_iter().chain(upgrade).any(|place| is_target_of(world, case, change, place))

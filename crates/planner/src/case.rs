@@ -5,12 +5,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use muster_model::{
-    Activity, Architecture, Capability, Digest, Inventory, Machine, PackageKey, Report, Reported, Snapshot,
-    Unknown,
+    Activity, Architecture, Digest, Inventory, Machine, PackageKey, Report, Reported, Snapshot, Unknown,
 };
 
 use crate::attempts::History;
 use crate::evaluate::Evaluation;
+use crate::kernel::Kernels;
 use crate::merge::Merged;
 use crate::phasing::{KeptBack, Phased};
 use crate::presence::{Hearing, hearing};
@@ -91,7 +91,7 @@ struct Twins<'a> {
     inventory: &'a Digest,
     holds: &'a BTreeSet<PackageKey>,
     kept_back: KeptBack,
-    selects_kernels: bool,
+    kernels: Kernels<'a>,
 }
 
 /// What is asked of a machine, its upgrades included, and what that comes to.
@@ -101,7 +101,7 @@ type Evaluated<'a> = (Arc<Merged>, Rc<Evaluation<'a>>);
 #[derive(Debug, Default)]
 pub(crate) struct Mergers {
     /// By who asks, and for which architecture.
-    known: BTreeMap<(Vec<usize>, Vec<usize>, Architecture), Arc<Merged>>,
+    known: BTreeMap<(Vec<usize>, Architecture), Arc<Merged>>,
 }
 
 /// What machines share, by what it depends on.
@@ -201,7 +201,7 @@ impl<'a> Shared<'a> {
             return merged.clone();
         }
         // Budgets and windows have no say in what is asked.
-        let key = (picked.packages.clone(), picked.kernels.clone(), architecture.clone());
+        let key = (picked.packages.clone(), architecture.clone());
         let make = || Arc::new(Merged::of(resources, picked, architecture));
         let merged = mergers.known.entry(key).or_insert_with(make);
         known.push((architecture.clone(), merged.clone()));
@@ -219,25 +219,31 @@ impl<'a> Shared<'a> {
         let address = Arc::as_ptr(merged);
         let Some((report, digest, inventory)) = known_packages(snapshot, machine) else {
             let blank = self.blank.entry(address).or_insert_with(|| {
-                Rc::new(Evaluation::of(resources, merged, None, &machine.holds, KeptBack::new(), false))
+                Rc::new(Evaluation::of(
+                    resources,
+                    merged,
+                    None,
+                    &machine.holds,
+                    KeptBack::new(),
+                    &Kernels::default(),
+                ))
             });
             return (merged.clone(), blank.clone());
         };
         let kept_back = self.kept_back(merged, report, digest, inventory);
-        let selects_kernels =
-            merged.upgrades.is_any() && report.capabilities.contains(&Capability::KernelSelection);
+        let kernels = Kernels::of(resources, merged, report);
         let twins = Twins {
             merged: address,
             inventory: digest,
             holds: &machine.holds,
             kept_back: kept_back.clone(),
-            selects_kernels,
+            kernels: kernels.clone(),
         };
         let make = || {
-            let merged = extended(merged, inventory, &kept_back, known);
+            let merged = kernels.tidied(extended(merged, inventory, &kept_back, known));
             let inventory = Some((digest, inventory));
             let holds = &machine.holds;
-            let evaluation = Evaluation::of(resources, &merged, inventory, holds, kept_back, selects_kernels);
+            let evaluation = Evaluation::of(resources, &merged, inventory, holds, kept_back, &kernels);
             (merged, Rc::new(evaluation))
         };
         self.evaluations.entry(twins).or_insert_with(make).clone()

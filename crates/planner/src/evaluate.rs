@@ -13,6 +13,7 @@ use muster_model::{
     Wanted, WantedItem, WantedSet,
 };
 
+use crate::kernel::Kernels;
 use crate::merge::Merged;
 use crate::phasing::KeptBack;
 use crate::select::Resources;
@@ -31,8 +32,10 @@ pub(crate) struct Evaluation<'a> {
     pub(crate) lifts: BTreeSet<PackageKey>,
     /// The packages whose candidates apt keeps back there for now.
     kept_back: KeptBack,
-    /// The machine can let a new kernel boot on trial (rule K2); asked only where there may be upgrades.
+    /// The machine can let a new kernel boot on trial (rule K2).
     pub(crate) selects_kernels: bool,
+    /// The kernels that go when the one that is asked for comes, so that as many stay as are to be kept (rule K3).
+    pub(crate) spares: Vec<PackageKey>,
     choices: RefCell<BTreeMap<Vec<usize>, Rc<Choice>>>,
     /// The proposals that were looked for.
     asked: RefCell<BTreeSet<ProposalKey>>,
@@ -58,7 +61,7 @@ impl<'a> Evaluation<'a> {
         inventory: Option<(&'a Digest, &'a Inventory)>,
         our_holds: &BTreeSet<PackageKey>,
         kept_back: KeptBack,
-        selects_kernels: bool,
+        kernels: &Kernels<'_>,
     ) -> Self {
         let mut found = Self {
             inventory: inventory.map(|(_, inventory)| inventory),
@@ -67,7 +70,8 @@ impl<'a> Evaluation<'a> {
             observed: Vec::new(),
             lifts: BTreeSet::new(),
             kept_back,
-            selects_kernels,
+            selects_kernels: kernels.selects,
+            spares: Vec::new(),
             choices: RefCell::default(),
             asked: RefCell::default(),
         };
@@ -76,6 +80,7 @@ impl<'a> Evaluation<'a> {
             let judged = merged.enforced.iter().map(judge).collect();
             let observed = merged.observed.iter().map(judge).collect();
             (found.judged, found.observed) = (judged, observed);
+            found.boot(resources, merged, kernels);
             let held = |key: &&PackageKey| {
                 let installed = inventory.package(key).and_then(|package| package.installed.as_ref());
                 installed.is_some_and(|installed| installed.held)
@@ -87,6 +92,29 @@ impl<'a> Evaluation<'a> {
             found.lifts = our_holds.iter().filter(held).filter(|key| !wanted(key)).cloned().collect();
         }
         found
+    }
+
+    /// Judges kernels on: by what runs.
+    fn boot(&mut self, resources: &Resources<'_>, merged: &Merged, kernels: &Kernels<'_>) {
+        if let Some(wish) = &merged.kernel {
+            let key = &merged.enforced[wish.place].key;
+            kernels.enforced(wish, key, &mut self.judged[wish.place]);
+            if let Outcome::Change(Some(_)) = &self.judged[wish.place].outcome {
+                self.spares = kernels.spares(key, wish.keep, 1);
+                self.spares.retain(|spare| merged.place_of(spare).is_none());
+            }
+        }
+        for (place, one) in merged.observed.iter().enumerate() {
+            if let Some(kernel) = one.by.first().and_then(|by| resources.packages[*by].kernel) {
+                kernels.observed(place, &one.key, &kernel.command_line, &mut self.observed[place]);
+            }
+        }
+    }
+
+    /// The kernels that go with a requirement's change.
+    pub(crate) fn spares_of(&self, merged: &Merged, place: usize) -> &[PackageKey] {
+        let is_kernel = merged.kernel.as_ref().is_some_and(|wish| wish.place == place);
+        if is_kernel { &self.spares } else { &[] }
     }
 
     /// Whether apt keeps the package's candidate back there for now.
@@ -104,6 +132,7 @@ impl<'a> Evaluation<'a> {
             lifts,
             kept_back,
             selects_kernels,
+            spares,
             choices: _,
             asked: _,
         } = self;
@@ -119,6 +148,7 @@ impl<'a> Evaluation<'a> {
             lifts: lifts.clone(),
             kept_back: kept_back.clone(),
             selects_kernels: *selects_kernels,
+            spares: spares.clone(),
             choices: RefCell::default(),
             asked: RefCell::default(),
         }
@@ -270,13 +300,20 @@ impl Chooser<'_> {
                 package: self.merged.enforced[*place].key.clone(),
                 version: version.clone(),
             }),
-            Outcome::Met | Outcome::Hold | Outcome::Repair | Outcome::NotCovered | Outcome::Blocked(_) => {
-                None
-            }
+            Outcome::Met
+            | Outcome::Hold
+            | Outcome::Boot(_)
+            | Outcome::SetDefault(_)
+            | Outcome::Repair
+            | Outcome::NotCovered
+            | Outcome::Blocked(_) => None,
         });
         let mut items: Vec<WantedItem> = items.collect();
+        let spares = picked.iter().flat_map(|place| self.evaluation.spares_of(self.merged, *place));
+        items.extend(spares.map(|key| WantedItem { package: key.clone(), version: None }));
         // Upgrades come after what is asked by name.
         items.sort();
+        items.dedup();
         Arc::new(Wanted::new(WantedSet { interest: self.merged.interest.clone(), items }))
     }
 }

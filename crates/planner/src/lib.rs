@@ -13,6 +13,8 @@
 
 mod admit;
 mod attempts;
+mod baseline;
+mod boots;
 mod budget;
 mod cancel;
 mod case;

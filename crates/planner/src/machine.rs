@@ -9,15 +9,16 @@ use std::sync::Arc;
 
 use muster_model::{
     Activity, ActivitySpec, BaselineRef, Capability, Machine, MachinePlan, PackageKey, Presence, ProposalKey,
-    Reason, RebootWhen, RequirementVerdict, Snapshot, StepAction, Suspender, Unmanaged, Verdict, WaitingOn,
-    Wanted,
+    Reason, RequirementVerdict, Snapshot, StepAction, Suspender, Unmanaged, Verdict, WaitingOn, Wanted,
+    kernel_release,
 };
 use smol_str::{SmolStr, ToSmolStr, format_smolstr};
 
 use crate::attempts::Subject;
+use crate::boots;
 use crate::case::Case;
 use crate::evaluate::Choice;
-use crate::kernel::kernel;
+use crate::kernel;
 use crate::merge::Requirement;
 use crate::order::rank;
 use crate::overrides::{Overrides, let_pass};
@@ -86,24 +87,13 @@ impl States {
     pub(crate) fn each(&mut self) -> impl Iterator<Item = &mut State> {
         self.enforced.iter_mut().chain([&mut self.lifts, &mut self.reboot])
     }
-
-    /// Those about packages.
-    pub(crate) fn packages(&mut self) -> impl Iterator<Item = &mut State> {
-        self.enforced.iter_mut().chain([&mut self.lifts])
-    }
-}
-
-/// Whose requirement a verdict is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum By {
-    Package(usize),
-    Kernel(usize),
 }
 
 /// A requirement that is not as wanted.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    pub(crate) by: By,
+    /// Whose it is: the baseline's number.
+    pub(crate) by: usize,
     resource: SmolStr,
     state: State,
     installed: Option<SmolStr>,
@@ -132,6 +122,7 @@ pub(crate) fn draft<'a>(world: &World<'a>, case: &Case<'a>) -> Draft {
     let case = lowered.as_ref().unwrap_or(case);
     let evaluation = &case.evaluation;
     let mut states = judge(world, case);
+    boots::leave_to_kernels(case, &mut states);
     let places = 0..states.enforced.len();
     let is_change = |place: &usize| matches!(evaluation.judged[*place].outcome, Outcome::Change(_));
     let mut ready: Vec<usize> =
@@ -178,10 +169,7 @@ fn unmanaged(case: &Case<'_>) -> Option<Unmanaged> {
         Some(Unmanaged::Revoked)
     } else if !case.machine.admitted {
         Some(Unmanaged::NotAdmitted)
-    } else if case.picked.packages.is_empty()
-        && case.picked.kernels.is_empty()
-        && case.evaluation.lifts.is_empty()
-    {
+    } else if case.picked.packages.is_empty() && case.evaluation.lifts.is_empty() {
         Some(Unmanaged::NotSelected)
     } else {
         None
@@ -202,8 +190,10 @@ fn judge(world: &World<'_>, case: &Case<'_>) -> States {
         .enforced
         .iter()
         .zip(&evaluation.judged)
-        .map(|(requirement, judged)| {
+        .enumerate()
+        .map(|(place, (requirement, judged))| {
             let key = &requirement.key;
+            let is_kernel = is_kernel(case, place);
             let retry = |subject| case.history.retry(case.machine, subject, world.timer);
             let gated = || world.rollouts.gate(world.resources, case, requirement, judged);
             let stuck = match &judged.outcome {
@@ -216,7 +206,14 @@ fn judge(world: &World<'_>, case: &Case<'_>) -> States {
                     .clone()
                     .or_else(|| cannot_simulate.clone())
                     .or_else(gated)
-                    .or_else(|| retry(Subject::Item(key, version.as_ref()))),
+                    .or_else(|| retry(Subject::Item(key, version.as_ref())))
+                    .or_else(|| {
+                        let passes =
+                            || world.overrides.of_change(world.resources, requirement, &judged.outcome);
+                        if is_kernel { boots::closed(world, case, &passes()) } else { None }
+                    }),
+                Outcome::Boot(choice) => gated().or_else(|| boots::hindered(world, case, choice)),
+                Outcome::SetDefault(choice) => retry(Subject::Kernel(choice)),
             };
             stuck.map_or(State::Ready, State::Stuck)
         })
@@ -234,11 +231,25 @@ fn judge(world: &World<'_>, case: &Case<'_>) -> States {
 
 fn reboot_state(world: &World<'_>, case: &Case<'_>) -> State {
     let Some(reported) = case.reported else { return State::Met };
-    let wanted = case.merged.reboots.iter().any(|place| world.resources.enforces(*place));
+    let wanted = case.merged.reboots_any(world.resources);
     if reported.report.reboot_required.is_none() || !wanted {
         return State::Met;
     }
-    reboot(case.machine, reported, case.history, world.timer).map_or(State::Ready, State::Stuck)
+    let tries = boots::waiting(case, reported);
+    reboot(case.machine, reported, case.history, tries.as_ref(), world.timer)
+        .map_or(State::Ready, State::Stuck)
+}
+
+/// Whether a requirement is about a kernel: a kernel baseline's, or one for a package that brings kernels on the machine, as
+/// far as that can be told before its apt is asked.
+fn is_kernel(case: &Case<'_>, place: usize) -> bool {
+    let key = &case.merged.enforced[place].key;
+    case.merged.kernel.as_ref().is_some_and(|wish| wish.place == place)
+        || kernel_release(&key.name).is_some()
+        || case.reported.is_some_and(|reported| {
+            let mut installed = reported.report.kernel.installed.iter();
+            installed.any(|kernel| kernel.followed_by.contains_key(&key.name))
+        })
 }
 
 fn asked(packages: impl IntoIterator<Item = PackageKey>) -> Verdict {
@@ -278,9 +289,10 @@ fn serves(resources: &Resources<'_>, activity: &Activity, requirement: &Requirem
                 hold.contains(&requirement.key) || unhold.contains(&requirement.key)
             }
             StepAction::RepairPackages => true,
-            StepAction::SelectKernel(_) | StepAction::Reboot { .. } | StepAction::SetDefaultKernel(_) => {
-                false
+            StepAction::SelectKernel(choice) | StepAction::SetDefaultKernel(choice) => {
+                choice.followed.as_ref().is_some_and(|followed| followed.package == requirement.key)
             }
+            StepAction::Reboot { .. } => false,
         };
         touches && by.iter().any(|baseline| step.baselines.contains_key(baseline))
     })
@@ -343,7 +355,10 @@ fn entries(world: &World<'_>, case: &Case<'_>, states: &States) -> Vec<Entry> {
     for (place, (requirement, state)) in case.merged.enforced.iter().zip(&states.enforced).enumerate() {
         if *state != State::Met {
             let judged = case.evaluation.judged.get(place).unwrap_or(&blank);
-            entries.extend(requirement.by.iter().map(|by| entry(*by, requirement, judged, state.clone())));
+            // Who asks for the package alone has what it asks for.
+            let is_kernel = |by: &&usize| world.resources.packages[**by].kernel.is_some();
+            let by = requirement.by.iter().filter(|by| judged.outcome.boots().is_none() || is_kernel(by));
+            entries.extend(by.map(|by| entry(world, case, *by, requirement, judged, state.clone())));
         }
     }
     for (place, requirement) in case.merged.observed.iter().enumerate() {
@@ -351,20 +366,22 @@ fn entries(world: &World<'_>, case: &Case<'_>, states: &States) -> Vec<Entry> {
         let verdict = match judged.outcome {
             Outcome::Met => continue,
             Outcome::NotCovered => asked([requirement.key.clone()]),
-            Outcome::Hold | Outcome::Change(_) | Outcome::Repair | Outcome::Blocked(_) => {
-                Verdict::Blocked(Reason::ObserveOnly)
-            }
+            Outcome::Hold
+            | Outcome::Boot(_)
+            | Outcome::SetDefault(_)
+            | Outcome::Change(_)
+            | Outcome::Repair
+            | Outcome::Blocked(_) => Verdict::Blocked(Reason::ObserveOnly),
         };
-        entries.extend(
-            requirement.by.iter().map(|by| entry(*by, requirement, judged, State::Stuck(verdict.clone()))),
-        );
+        let stuck = || State::Stuck(verdict.clone());
+        entries.extend(requirement.by.iter().map(|by| entry(world, case, *by, requirement, judged, stuck())));
     }
     let Some(reported) = case.reported else { return entries };
     if reported.report.reboot_required.is_some() {
         for place in &case.merged.reboots {
             let observes = State::Stuck(Verdict::Blocked(Reason::ObserveOnly));
             entries.push(Entry {
-                by: By::Package(*place),
+                by: *place,
                 resource: SmolStr::new_static("reboot"),
                 state: if world.resources.enforces(*place) { states.reboot.clone() } else { observes },
                 installed: Some(SmolStr::new_static("required")),
@@ -372,35 +389,44 @@ fn entries(world: &World<'_>, case: &Case<'_>, states: &States) -> Vec<Entry> {
             });
         }
     }
-    for place in &case.merged.kernels {
-        let found = kernel(world.resources.kernels[*place], &reported.report, case.evaluation.inventory);
-        if !found.converged {
-            entries.push(Entry {
-                by: By::Kernel(*place),
-                resource: SmolStr::new_static("kernel"),
-                state: State::Stuck(Verdict::Blocked(Reason::ObserveOnly)),
-                installed: Some(found.booted),
-                target: found.target,
-            });
-        }
-    }
     entries
 }
 
-fn entry(by: usize, requirement: &Requirement, judged: &Judged, state: State) -> Entry {
+fn entry(
+    world: &World<'_>,
+    case: &Case<'_>,
+    by: usize,
+    requirement: &Requirement,
+    judged: &Judged,
+    state: State,
+) -> Entry {
     let target = match &judged.outcome {
         Outcome::Change(Some(version)) => version.to_smolstr(),
         Outcome::Change(None) => SmolStr::new_static("absent"),
         Outcome::Hold => SmolStr::new_static("held"),
-        Outcome::Met | Outcome::Repair | Outcome::NotCovered | Outcome::Blocked(_) => {
-            match requirement.wish {
-                muster_model::PackageWish::Absent => SmolStr::new_static("absent"),
-                muster_model::PackageWish::Present => SmolStr::from(wording(&requirement.version)),
-            }
-        }
+        Outcome::Met
+        | Outcome::Boot(_)
+        | Outcome::SetDefault(_)
+        | Outcome::Repair
+        | Outcome::NotCovered
+        | Outcome::Blocked(_) => match requirement.wish {
+            muster_model::PackageWish::Absent => SmolStr::new_static("absent"),
+            muster_model::PackageWish::Present => SmolStr::from(wording(&requirement.version)),
+        },
     };
+    let follows = world.resources.packages[by].kernel.is_some() && !requirement.spare;
+    if let Some(reported) = case.reported.filter(|_| follows) {
+        let (report, key) = (&reported.report, &requirement.key);
+        return Entry {
+            by,
+            resource: SmolStr::new_static("kernel"),
+            state,
+            installed: Some(kernel::running(report, key)),
+            target: kernel::aimed(report, requirement, &judged.outcome).or(Some(target)),
+        };
+    }
     Entry {
-        by: By::Package(by),
+        by,
         resource: requirement.key.to_smolstr(),
         state,
         installed: judged.installed.as_ref().map(|version| match judged.outcome {
@@ -433,10 +459,7 @@ impl Draft {
         let verdicts = self.entries.iter().filter_map(|entry| {
             let verdict = self.word(&entry.state, start)?;
             let requirement = RequirementVerdict {
-                baseline: match entry.by {
-                    By::Package(place) => resources.packages[place].reference(),
-                    By::Kernel(place) => resources.kernels[place].reference(),
-                },
+                baseline: resources.packages[entry.by].reference(),
                 resource: entry.resource.clone(),
                 verdict: verdict.clone(),
                 installed: entry.installed.clone(),
@@ -489,7 +512,11 @@ impl Draft {
     }
 
     /// How one baseline's requirements stand on the machine.
-    pub(crate) fn verdicts_of<'a>(&'a self, by: By, start: &'a Verdict) -> impl Iterator<Item = &'a Verdict> {
+    pub(crate) fn verdicts_of<'a>(
+        &'a self,
+        by: usize,
+        start: &'a Verdict,
+    ) -> impl Iterator<Item = &'a Verdict> {
         let entries = self.entries.iter().filter(move |entry| entry.by == by);
         entries.filter_map(move |entry| self.word(&entry.state, start))
     }
@@ -497,8 +524,5 @@ impl Draft {
 
 /// Whether some baseline wants the machine rebooted when it says that it must be.
 pub(crate) fn may_reboot(resources: &Resources<'_>, case: &Case<'_>) -> bool {
-    let wants = |place: &usize| {
-        resources.enforces(*place) && resources.packages[*place].reboot.policy == RebootWhen::WhenRequired
-    };
-    case.merged.reboots.iter().any(wants)
+    case.merged.reboots_any(resources) || boots::reboots_for_kernel(resources, case)
 }

@@ -12,6 +12,7 @@ use muster_model::{
     VersionRequirement,
 };
 
+use crate::kernel::{KernelWish, deciding, wish};
 use crate::upgrade::Upgrades;
 
 use crate::select::{Picked, Resources};
@@ -23,11 +24,13 @@ pub(crate) struct Requirement {
     pub(crate) wish: PackageWish,
     pub(crate) version: VersionRequirement,
     pub(crate) hold: bool,
-    /// The package baselines of the deciding priority that name it, by number.
+    /// The baselines of the deciding priority that name it, by number.
     pub(crate) by: Vec<usize>,
     pub(crate) priority: i32,
     /// They contradict each other (rule S2).
     pub(crate) conflict: bool,
+    /// A kernel that is one too many: it goes without waves, since that is no item (rule K3).
+    pub(crate) spare: bool,
 }
 
 impl Requirement {
@@ -46,6 +49,7 @@ impl Requirement {
             by: vec![place],
             priority,
             conflict: false,
+            spare: false,
         }
     }
 
@@ -82,33 +86,32 @@ pub(crate) struct Merged {
     pub(crate) observed: Vec<Requirement>,
     /// Package baselines that ask for a reboot when one is required.
     pub(crate) reboots: Vec<usize>,
-    /// Kernel baselines.
-    pub(crate) kernels: Vec<usize>,
+    /// The kernel that is asked for.
+    pub(crate) kernel: Option<KernelWish>,
     /// The packages to report offers for.
     pub(crate) interest: BTreeSet<PackageName>,
 }
 
 impl Merged {
     pub(crate) fn of(resources: &Resources<'_>, picked: &Picked, architecture: &Architecture) -> Self {
-        let mut merged = Self {
-            kernels: picked.kernels.clone(),
-            upgrades: Upgrades::of(resources, picked),
-            ..Self::default()
-        };
+        let mut merged = Self { upgrades: Upgrades::of(resources, picked), ..Self::default() };
         let mut enforced: BTreeMap<PackageKey, Requirement> = BTreeMap::new();
+        let deciding = deciding(resources, &picked.packages);
         for place in &picked.packages {
             let baseline = resources.packages[*place];
-            match baseline.reboot.policy {
-                RebootWhen::Never => {}
-                RebootWhen::WhenRequired => merged.reboots.push(*place),
+            match (baseline.reboot.policy, baseline.kernel) {
+                (RebootWhen::WhenRequired, None) => merged.reboots.push(*place),
+                (RebootWhen::Never, _) | (RebootWhen::WhenRequired, Some(_)) => {}
             }
-            for asked in &baseline.packages {
+            for asked in baseline.packages {
                 let architecture = asked.architecture.as_ref().unwrap_or(architecture);
                 let key = PackageKey { name: asked.name.clone(), architecture: architecture.clone() };
                 merged.interest.insert(asked.name.clone());
                 let one = Requirement::of(asked, key.clone(), *place, baseline.common.priority);
                 if !resources.enforces(*place) {
                     merged.observed.push(one);
+                } else if baseline.kernel.is_some() && !deciding.contains(place) {
+                    // Another kernel is asked for with a higher priority.
                 } else if let Some(known) = enforced.get_mut(&key) {
                     known.meet(one);
                 } else {
@@ -116,9 +119,9 @@ impl Merged {
                 }
             }
         }
-        merged.interest.extend(picked.kernels.iter().map(|place| resources.kernels[*place].package.clone()));
         merged.enforced = enforced.into_values().collect();
         merged.named = merged.enforced.len();
+        merged.kernel = wish(resources, deciding, &mut merged.enforced, architecture);
         merged
     }
 
@@ -144,9 +147,14 @@ impl Merged {
         self.upgrades.is_any() || self.enforced.iter().any(latest) || self.observed.iter().any(latest)
     }
 
+    /// Whether some baseline that is enforced has the machine rebooted when it says that it must be.
+    pub(crate) fn reboots_any(&self, resources: &Resources<'_>) -> bool {
+        self.reboots.iter().any(|place| resources.enforces(*place))
+    }
+
     /// How many verdicts it takes: one for each requirement of each baseline that has a say.
     pub(crate) fn total(&self) -> usize {
         let enforced: usize = self.enforced.iter().map(|one| one.by.len()).sum();
-        enforced + self.observed.len() + self.reboots.len() + self.kernels.len()
+        enforced + self.observed.len() + self.reboots.len()
     }
 }

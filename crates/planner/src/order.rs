@@ -21,12 +21,8 @@ pub(crate) struct Ranks(BTreeMap<BaselineRef, usize>);
 
 impl Ranks {
     pub(crate) fn of(resources: &Resources<'_>) -> Self {
-        let packages = resources.packages.iter().map(|one| (&one.common, one.reference()));
-        let kernels = resources.kernels.iter().map(|one| (&one.common, one.reference()));
-        let all: Vec<(Reverse<i32>, BaselineRef)> = packages
-            .chain(kernels)
-            .map(|(common, reference)| (Reverse(common.priority), reference))
-            .collect();
+        let all: Vec<(Reverse<i32>, BaselineRef)> =
+            resources.packages.iter().map(|one| (Reverse(one.common.priority), one.reference())).collect();
         // What is called the same, of two kinds, has the same rank.
         let ranks: BTreeSet<(Reverse<i32>, &ObjectName)> =
             all.iter().map(|(priority, reference)| (*priority, &reference.name)).collect();
@@ -60,6 +56,7 @@ pub(crate) fn rank(verdict: &Verdict) -> u8 {
             | Reason::Contradicts { .. }
             | Reason::SimulationRefused { .. }
             | Reason::NotCapable { .. }
+            | Reason::NoKernel { .. }
             | Reason::RebootIneffective => 3,
             Reason::Stalled { .. }
             | Reason::Barred { .. }
@@ -72,6 +69,7 @@ pub(crate) fn rank(verdict: &Verdict) -> u8 {
             WaitingOn::WindowUnreadable { .. }
             | WaitingOn::Suspended { .. }
             | WaitingOn::PausedByPerson { .. }
+            | WaitingOn::ManualReboot { .. }
             | WaitingOn::Approval { .. } => 6,
             WaitingOn::Silent { .. }
             | WaitingOn::Backoff { .. }

@@ -1,6 +1,9 @@
 //! What may pass a window or a freeze, since somebody said so (rule W9)?
 
-use muster_model::{BaselineRef, Cover, Instant, OverrideWhat, Passes, Snapshot, Verdict, WindowOverride};
+use muster_model::{
+    BaselineRef, Cover, DebianVersion, Instant, OverrideWhat, PackageKey, Passes, Snapshot, Verdict,
+    WindowOverride,
+};
 
 use crate::case::Case;
 use crate::machine::{States, World};
@@ -22,12 +25,27 @@ impl<'a> Overrides<'a> {
     }
 
     /// The windows that a requirement's change passes.
-    fn of_change(&self, resources: &Resources<'_>, requirement: &Requirement, outcome: &Outcome) -> Passes {
+    pub(crate) fn of_change(
+        &self,
+        resources: &Resources<'_>,
+        requirement: &Requirement,
+        outcome: &Outcome,
+    ) -> Passes {
         let Outcome::Change(Some(target)) = outcome else { return Passes::new() };
-        let by = requirement.baselines(resources);
+        let by: Vec<BaselineRef> = requirement.baselines(resources).into_iter().collect();
+        self.of_package(&by, &requirement.key, target)
+    }
+
+    /// The windows that a package's version passes for these baselines.
+    pub(crate) fn of_package(
+        &self,
+        baselines: &[BaselineRef],
+        package: &PackageKey,
+        version: &DebianVersion,
+    ) -> Passes {
         self.passes(|baseline, what| match what {
-            OverrideWhat::Package(name, version) => {
-                by.contains(baseline) && *name == requirement.key.name && version == target
+            OverrideWhat::Package(name, named) => {
+                baselines.contains(baseline) && *name == package.name && named == version
             }
             OverrideWhat::Reboot => false,
         })

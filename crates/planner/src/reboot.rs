@@ -1,7 +1,9 @@
 //! May a machine be rebooted because it says that it must be (rules K1, K4)?
 
 use jiff::SignedDuration;
-use muster_model::{Capability, Instant, Machine, Phase, Reason, Reported, StepAction, Verdict, WaitingOn};
+use muster_model::{
+    Capability, Instant, KernelChoice, Machine, Phase, Reason, Reported, StepAction, Verdict, WaitingOn,
+};
 
 use crate::attempts::{History, Subject};
 use crate::timer::{Timer, after};
@@ -10,11 +12,12 @@ use crate::timer::{Timer, after};
 const BOOTS_A_DAY: usize = 6;
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
-/// Why a required reboot is not to be, if so.
+/// Why a required reboot is not to be, if so. `tries`: the kernel that it is to try.
 pub(crate) fn reboot(
     machine: &Machine,
     reported: &Reported,
     history: History<'_>,
+    tries: Option<&KernelChoice>,
     timer: &Timer,
 ) -> Option<Verdict> {
     if !reported.report.capabilities.contains(&Capability::Reboot) {
@@ -23,9 +26,15 @@ pub(crate) fn reboot(
     if is_ineffective(machine, reported, history) {
         return Some(Verdict::Blocked(Reason::RebootIneffective));
     }
-    if let Some(verdict) = history.retry(machine, Subject::Reboot, timer) {
+    let subject = tries.map_or(Subject::Reboot, Subject::Kernel);
+    if let Some(verdict) = history.retry(machine, subject, timer) {
         return Some(verdict);
     }
+    boot_limit(history, timer)
+}
+
+/// Whether the machine booted as often as it may (rule K4).
+pub(crate) fn boot_limit(history: History<'_>, timer: &Timer) -> Option<Verdict> {
     let boots: Vec<Instant> = boots(history).collect();
     let within = |at: &&Instant| !timer.reached(after(**at, DAY));
     let oldest_that_counts = boots.iter().filter(within).nth(BOOTS_A_DAY - 1)?;

@@ -5,13 +5,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use muster_model::{Budget, KernelBaseline, LabelSelector, Machine, Mode, PackageBaseline, Snapshot, Window};
+use muster_model::{Budget, LabelSelector, Machine, Mode, Snapshot, Window};
 use smol_str::SmolStr;
+
+use crate::baseline::Baseline;
 
 /// The namespace's resources in the order of their names; everywhere else they are numbers into these.
 pub(crate) struct Resources<'a> {
-    pub(crate) packages: Vec<&'a PackageBaseline>,
-    pub(crate) kernels: Vec<&'a KernelBaseline>,
+    /// The package baselines and, after them, the kernel baselines, which ask for a package each.
+    pub(crate) packages: Vec<Baseline<'a>>,
     pub(crate) budgets: Vec<&'a Budget>,
     pub(crate) windows: Vec<&'a Window>,
 }
@@ -19,15 +21,19 @@ pub(crate) struct Resources<'a> {
 impl<'a> Resources<'a> {
     pub(crate) fn of(snapshot: &'a Snapshot) -> Self {
         Self {
-            packages: snapshot.package_baselines.values().map(AsRef::as_ref).collect(),
-            kernels: snapshot.kernel_baselines.values().map(AsRef::as_ref).collect(),
+            packages: snapshot
+                .package_baselines
+                .values()
+                .map(|baseline| Baseline::from(baseline.as_ref()))
+                .chain(snapshot.kernel_baselines.values().map(|baseline| Baseline::from(baseline.as_ref())))
+                .collect(),
             budgets: snapshot.budgets.values().map(AsRef::as_ref).collect(),
             windows: snapshot.windows.values().map(AsRef::as_ref).collect(),
         }
     }
 
-    pub(crate) fn enforces(&self, package_baseline: usize) -> bool {
-        match self.packages[package_baseline].common.mode {
+    pub(crate) fn enforces(&self, baseline: usize) -> bool {
+        match self.packages[baseline].common.mode {
             Mode::Enforce => true,
             Mode::Observe => false,
         }
@@ -38,7 +44,6 @@ impl<'a> Resources<'a> {
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Picked {
     pub(crate) packages: Vec<usize>,
-    pub(crate) kernels: Vec<usize>,
     pub(crate) budgets: Vec<usize>,
     /// The number of the set of windows.
     pub(crate) windows: usize,
@@ -89,10 +94,9 @@ pub(crate) struct Selection {
 impl Selection {
     pub(crate) fn new(resources: &Resources<'_>) -> Self {
         let baselines = resources.packages.iter().map(|baseline| &baseline.common.selector);
-        let kernels = resources.kernels.iter().map(|baseline| &baseline.common.selector);
         let budgets = resources.budgets.iter().map(|budget| &budget.selector);
         let windows = resources.windows.iter().map(|window| &window.selector);
-        let all = baselines.chain(kernels).chain(budgets).chain(windows);
+        let all = baselines.chain(budgets).chain(windows);
         let keys = all.flat_map(LabelSelector::terms).map(|(key, _)| SmolStr::new(key)).collect();
         Self { keys, ..Self::default() }
     }
@@ -114,12 +118,11 @@ impl Selection {
 
     fn work_out(&mut self, resources: &Resources<'_>, machine: &Machine) -> Picked {
         let picks = |selector: &LabelSelector| selector.matches(|key| machine.label(key));
-        fn places<T>(all: &[&T], picks: impl Fn(&T) -> bool) -> Vec<usize> {
+        fn places<T>(all: &[T], picks: impl Fn(&T) -> bool) -> Vec<usize> {
             all.iter().enumerate().filter(|(_, one)| picks(one)).map(|(place, _)| place).collect()
         }
         Picked {
             packages: places(&resources.packages, |baseline| picks(&baseline.common.selector)),
-            kernels: places(&resources.kernels, |baseline| picks(&baseline.common.selector)),
             budgets: places(&resources.budgets, |budget| picks(&budget.selector)),
             windows: self.sets.number(places(&resources.windows, |window| picks(&window.selector))),
         }

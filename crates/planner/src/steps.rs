@@ -4,21 +4,22 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 use muster_model::{
-    ActivityName, ActivitySpec, BaselineRef, Cause, CommandLine, Cover, HealthCheck, Instant, ObjectName,
-    PackageKey, Passed, Passes, Step, StepAction, Transaction, Uid, Verdict, WaitingOn,
+    ActivityName, ActivitySpec, BaselineRef, Cause, Cover, HealthCheck, Instant, PackageKey, Passed, Passes,
+    Step, StepAction, Transaction, Uid, Verdict, WaitingOn,
 };
 
 use crate::attempts::Subject;
+use crate::boots;
 use crate::case::Case;
 use crate::evaluate::Choice;
 use crate::machine::{State, States, World};
 use crate::select::Resources;
-use crate::target::Outcome;
+use crate::target::{Judged, Outcome};
 use crate::timer::after;
 use crate::window::Opening;
 
 /// How long a package step may take until it fails as timed out (rule A4).
-const PACKAGES_TIMEOUT: SignedDuration = SignedDuration::from_hours(1);
+pub(crate) const PACKAGES_TIMEOUT: SignedDuration = SignedDuration::from_hours(1);
 
 /// The activity that would start, if anything may; what may not is stuck afterwards, with its reason.
 pub(crate) fn compose(
@@ -31,9 +32,8 @@ pub(crate) fn compose(
     let name = ActivityName { machine: case.machine.name.clone(), number: next_number(case) };
     let mut load = Load::default();
     packages(world, case, states, choice, passes, &name, &mut load);
-    if states.reboot.is_ready() {
-        add_reboot(world, case, states, &name, &mut load);
-    }
+    let later = Verdict::Waiting(WaitingOn::Activity { activity: name.clone() });
+    boots::add(world, case, states, &mut load, &later);
     if load.steps.is_empty() {
         debug_assert!(!states.each().any(|state| state.is_ready()), "what is ready is carried");
         return None;
@@ -74,12 +74,29 @@ fn next_number(case: &Case<'_>) -> u64 {
 
 /// What goes into the activity.
 #[derive(Default)]
-struct Load {
-    steps: Vec<Step>,
-    openings: BTreeMap<Cover, Opening>,
+pub(crate) struct Load {
+    pub(crate) steps: Vec<Step>,
+    pub(crate) openings: BTreeMap<Cover, Opening>,
     proposal: Option<muster_model::Digest>,
     /// It repairs dpkg, and nothing besides.
-    repairs: bool,
+    pub(crate) repairs: bool,
+}
+
+impl Load {
+    /// The transaction, if it brings a kernel.
+    pub(crate) fn brought(&self) -> Option<&Transaction> {
+        self.steps.iter().find_map(|step| match &step.action {
+            StepAction::InstallPackages(transaction) => {
+                transaction.new_kernels().next().is_some().then_some(transaction)
+            }
+            StepAction::RemovePackages(_)
+            | StepAction::HoldPackages { .. }
+            | StepAction::RepairPackages
+            | StepAction::SelectKernel(_)
+            | StepAction::Reboot { .. }
+            | StepAction::SetDefaultKernel(_) => None,
+        })
+    }
 }
 
 /// Adds the package steps, or says of each package requirement that is ready why not.
@@ -92,14 +109,19 @@ fn packages(
     name: &ActivityName,
     load: &mut Load,
 ) {
-    if !states.packages().any(|state| state.is_ready()) {
+    let is_work = |states: &States| {
+        let outcomes = case.evaluation.judged.iter().map(|judged| judged.outcome.boots());
+        let mut ready = states.enforced.iter().zip(outcomes).filter(|(state, _)| state.is_ready());
+        states.lifts.is_ready() || ready.any(|(_, boots)| boots.is_none())
+    };
+    if !is_work(states) {
         return;
     }
     let broken = case.reported.is_some_and(|reported| reported.report.dpkg_interrupted)
         || case.evaluation.needs_repair();
     if broken {
         if let Some(verdict) = case.history.retry(case.machine, Subject::Repair, world.timer) {
-            states.packages().for_each(|state| state.stick(&verdict));
+            about_packages(case, states, |state| state.stick(&verdict));
         }
     } else {
         let waits = Verdict::Waiting(match choice.answer {
@@ -113,7 +135,7 @@ fn packages(
             }
         }
     }
-    if !states.packages().any(|state| state.is_ready()) {
+    if !is_work(states) {
         return;
     }
     let estimates = &world.snapshot.policy.estimates;
@@ -122,7 +144,7 @@ fn packages(
         Err(closed) => {
             let (closed, first) =
                 (Verdict::Waiting(closed), Verdict::Waiting(WaitingOn::Activity { activity: name.clone() }));
-            states.packages().for_each(|state| {
+            about_packages(case, states, |state| {
                 state.stick(&closed);
                 state.instead(&first, &closed);
             });
@@ -138,6 +160,15 @@ fn packages(
             }
         }
     }
+}
+
+/// What is done about packages, and not by a boot.
+fn about_packages(case: &Case<'_>, states: &mut States, each: impl FnMut(&mut State)) {
+    let judged = case.evaluation.judged.iter().map(Some).chain(std::iter::repeat(None));
+    let enforced = states.enforced.iter_mut().zip(judged);
+    let boots = |judged: Option<&Judged>| judged.is_some_and(|judged| judged.outcome.boots().is_some());
+    let packages = enforced.filter(|(_, judged)| !boots(*judged)).map(|(state, _)| state);
+    packages.chain([&mut states.lifts]).for_each(each);
 }
 
 /// Holds to lift, the transaction, holds to set.
@@ -169,7 +200,12 @@ fn package_steps(
             Outcome::Hold => {
                 hold.insert(requirement.key.clone());
             }
-            Outcome::Met | Outcome::Repair | Outcome::NotCovered | Outcome::Blocked(_) => {}
+            Outcome::Met
+            | Outcome::Boot(_)
+            | Outcome::SetDefault(_)
+            | Outcome::Repair
+            | Outcome::NotCovered
+            | Outcome::Blocked(_) => {}
         }
     }
     let touched = |keys: &BTreeSet<PackageKey>| served(case, states, |key| keys.contains(key));
@@ -205,46 +241,6 @@ fn action(transaction: &Transaction) -> StepAction {
     }
 }
 
-/// Adds the reboot, or says why not.
-fn add_reboot(world: &World<'_>, case: &Case<'_>, states: &mut States, name: &ActivityName, load: &mut Load) {
-    if load.repairs {
-        return states.reboot.stick(&Verdict::Waiting(WaitingOn::Activity { activity: name.clone() }));
-    }
-    // Packages that are moments away may ask for a reboot, too: one is enough.
-    let soon = states.enforced.iter().find_map(|state| match state {
-        State::Stuck(verdict @ Verdict::Waiting(WaitingOn::Proposal | WaitingOn::Inventory { .. })) => {
-            Some(verdict.clone())
-        }
-        State::Stuck(_) | State::Met | State::Ready => None,
-    });
-    if let Some(verdict) = soon {
-        return states.reboot.stick(&verdict);
-    }
-    let estimates = &world.snapshot.policy.estimates;
-    let own = estimates.of(Cover::Reboot);
-    let before = if load.steps.is_empty() { SignedDuration::ZERO } else { estimates.of(Cover::Packages) };
-    let baselines: BTreeSet<usize> =
-        case.merged.reboots.iter().copied().filter(|place| world.resources.enforces(*place)).collect();
-    let named: Vec<BaselineRef> =
-        baselines.iter().map(|place| world.resources.packages[*place].reference()).collect();
-    let passes = world.overrides.of_reboot(&named);
-    let ask = |estimate| world.windows.ask_past(case.picked.windows, Cover::Reboot, estimate, &passes);
-    if let Err(closed) = ask(before + own) {
-        return states.reboot.stick(&Verdict::Waiting(closed));
-    }
-    let timeout = baselines.iter().map(|place| world.resources.packages[*place].reboot.timeout).min();
-    let mut reboot = step(
-        world.resources,
-        StepAction::Reboot { kernel: None, command_line: CommandLine::default() },
-        &baselines,
-    );
-    reboot.timeout = timeout.unwrap_or(PACKAGES_TIMEOUT);
-    load.steps.push(reboot);
-    if let Ok(opening) = ask(own) {
-        load.openings.insert(Cover::Reboot, opening);
-    }
-}
-
 /// The baselines whose ready requirements are about such packages.
 fn served(case: &Case<'_>, states: &States, is_about: impl Fn(&PackageKey) -> bool) -> BTreeSet<usize> {
     let ready = case.merged.enforced.iter().zip(&states.enforced).filter(|(_, state)| state.is_ready());
@@ -254,7 +250,7 @@ fn served(case: &Case<'_>, states: &States, is_about: impl Fn(&PackageKey) -> bo
         .collect()
 }
 
-fn step(resources: &Resources<'_>, action: StepAction, baselines: &BTreeSet<usize>) -> Step {
+pub(crate) fn step(resources: &Resources<'_>, action: StepAction, baselines: &BTreeSet<usize>) -> Step {
     let named = |place: &usize| -> (BaselineRef, Uid) {
         let baseline = resources.packages[*place];
         (baseline.reference(), baseline.common.uid.clone())
@@ -264,10 +260,9 @@ fn step(resources: &Resources<'_>, action: StepAction, baselines: &BTreeSet<usiz
 
 /// The union over the baselines served (rule S1).
 fn health(resources: &Resources<'_>, steps: &[Step]) -> HealthCheck {
-    let names: BTreeSet<&ObjectName> =
-        steps.iter().flat_map(|step| step.baselines.keys()).map(|baseline| &baseline.name).collect();
+    let served: BTreeSet<&BaselineRef> = steps.iter().flat_map(|step| step.baselines.keys()).collect();
     let mut check = HealthCheck::default();
-    for baseline in resources.packages.iter().filter(|baseline| names.contains(&baseline.common.name)) {
+    for baseline in resources.packages.iter().filter(|one| served.iter().any(|served| one.is(served))) {
         check.units.extend(baseline.health.units.iter().cloned());
         let settle = u32::try_from(baseline.health.settle.as_secs()).unwrap_or(u32::MAX);
         check.settle_seconds = check.settle_seconds.max(settle);

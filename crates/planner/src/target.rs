@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use muster_model::{
-    DebianVersion, Installed, Inventory, PIN_OF_CHOICE, Package, PackageKey, PackageWish, Permit, Reason,
-    VersionRequirement,
+    DebianVersion, Installed, Inventory, KernelChoice, PIN_OF_CHOICE, Package, PackageKey, PackageWish,
+    Permit, Reason, VersionRequirement,
 };
 
 use crate::merge::Requirement;
@@ -21,6 +21,10 @@ pub(crate) enum Outcome {
     Met,
     /// The version is as wanted, the hold is missing.
     Hold,
+    /// The kernel is installed and does not run so (rule K1).
+    Boot(Box<KernelChoice>),
+    /// It runs so, and something else boots by default (rule K2).
+    SetDefault(Box<KernelChoice>),
     /// To this version; `None`: away.
     Change(Option<DebianVersion>),
     /// The version is as wanted, dpkg has not finished with it.
@@ -29,6 +33,18 @@ pub(crate) enum Outcome {
     NotCovered,
     /// Not to be had.
     Blocked(Reason),
+}
+
+impl Outcome {
+    /// The kernel that is to boot, or to become the default.
+    pub(crate) fn boots(&self) -> Option<&KernelChoice> {
+        match self {
+            Self::Boot(choice) | Self::SetDefault(choice) => Some(choice),
+            Self::Met | Self::Hold | Self::Change(_) | Self::Repair | Self::NotCovered | Self::Blocked(_) => {
+                None
+            }
+        }
+    }
 }
 
 /// A requirement's outcome, with what is there.

@@ -40,14 +40,19 @@ pub(crate) fn transaction(
                 });
             }
         }
+        for spare in evaluation.spares_of(merged, *place) {
+            let goes = |change: &&Change| change.package == *spare && change.is_removal();
+            requested.extend(changes.iter().find(goes).cloned());
+        }
     }
     requested.sort();
+    requested.dedup();
     let is_requested = |change: &&Change| requested.iter().any(|one| one.package == change.package);
     let dependencies: Vec<Change> = changes.iter().filter(|change| !is_requested(change)).cloned().collect();
     let served: BTreeSet<usize> =
         picked.iter().flat_map(|place| merged.enforced[*place].by.iter().copied()).collect();
     permitted(resources, &served, &requested, &dependencies)?;
-    if picked.iter().any(|place| *place >= merged.named) && !evaluation.selects_kernels {
+    if !evaluation.selects_kernels {
         brings_no_kernel(changes)?;
     }
     for change in &dependencies {
@@ -88,7 +93,7 @@ fn permitted(
     Ok(())
 }
 
-/// An upgrade brings no kernel to a machine that could not let it boot on trial first (rule K2).
+/// No transaction brings a kernel to a machine that could not let it boot on trial first (rule K2).
 fn brings_no_kernel(changes: &[Change]) -> Result<(), Reason> {
     let is_new = |change: &&Change| change.from.is_none() && change.to.is_some();
     match changes.iter().filter(is_new).find(|change| kernel_release(&change.package.name).is_some()) {

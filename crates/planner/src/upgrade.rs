@@ -206,5 +206,6 @@ fn requirement(key: &PackageKey, target: &DebianVersion, by: Vec<usize>, priorit
         by,
         priority,
         conflict: false,
+        spare: false,
     }
 }

@@ -194,6 +194,7 @@ fn translated(
         boot_id: report.boot.id.clone(),
         kernel: report.kernel.booted.clone(),
         command_line: report.kernel.command_line.clone(),
+        next_boot: report.kernel.next_boot.clone(),
         reboot_required: report.reboot_required.is_some(),
         dpkg_interrupted: report.dpkg_interrupted,
         failed_units: report.failed_units.clone(),

@@ -160,9 +160,10 @@ fn wave(wave: &Wave) -> event::Wave {
 }
 
 pub(crate) fn kernel_baseline(baseline: &KernelBaseline) -> event::Baseline {
-    let KernelBaseline { common, package, version, command_line_present: _, command_line_absent: _ } =
-        baseline;
+    let KernelBaseline { common, package, command_line: _, keep: _, reboot, health, rollout } = baseline;
     let BaselineCommon { name, uid, generation: _, selector: machines, mode, priority, provenance } = common;
+    let RebootPolicy { policy, timeout } = reboot;
+    let Health { units, settle } = health;
     event::Baseline {
         kind: baseline.reference().kind,
         name: name.clone(),
@@ -171,22 +172,16 @@ pub(crate) fn kernel_baseline(baseline: &KernelBaseline) -> event::Baseline {
         selector: selector(machines),
         mode: *mode,
         priority: *priority,
-        packages: vec![event::Requirement {
-            name: package.clone(),
-            architecture: None,
-            state: Default::default(),
-            version: version.to_smolstr(),
-            hold: false,
-        }],
+        packages: vec![requirement(package)],
         upgrades: None,
         downgrades: Default::default(),
         removals: Default::default(),
         conffiles: Default::default(),
-        reboot: Default::default(),
-        reboot_timeout: None,
-        units: Default::default(),
-        settle: Default::default(),
-        rollout: None,
+        reboot: *policy,
+        reboot_timeout: Some(duration(*timeout)),
+        units: units.clone(),
+        settle: duration(*settle),
+        rollout: Some(spread(rollout)),
     }
 }
 

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use muster_model::{
-    Architecture, BaselineCommon, BaselineRef, BaselineSummary, Health, Mode, PackageKey, PackageName,
-    PackageWish, RebootPolicy, UnitName, VersionRequirement,
+    Architecture, BaselineCommon, BaselineRef, BaselineSummary, Health, MIN_KERNELS_KEPT, Mode, PackageKey,
+    PackageName, PackageWish, RebootPolicy, UnitName, VersionRequirement,
 };
 
+use super::activity::command_line;
 use super::{Reader, baseline_reference, count, provenance};
 use crate::{
     BaselineConflict, BaselineStatus, FieldError, HealthSpec, KernelBaseline, KernelBaselineSpec,
@@ -64,8 +65,18 @@ impl KernelBaseline {
     /// # Errors
     /// Everything that is wrong with it; an unreadable selector says rule W7, an unreadable version V1.
     pub fn to_model(&self) -> Result<muster_model::KernelBaseline, Vec<FieldError>> {
-        let KernelBaselineSpec { machine_selector, mode, priority, package, version, command_line } =
-            &self.spec;
+        let KernelBaselineSpec {
+            machine_selector,
+            mode,
+            priority,
+            package,
+            version,
+            command_line: line,
+            keep,
+            reboot: RebootSpec { policy, timeout },
+            health,
+            rollout,
+        } = &self.spec;
         let mut reader = Reader::default();
         let common = reader.common(&self.metadata, machine_selector, *mode, *priority);
         let package = reader.read("spec.package", "", PackageName::parse(package));
@@ -77,20 +88,39 @@ impl KernelBaseline {
                 "a kernel is compared as booted: write relations such as \">= 6.1.176\", not latest",
             );
         }
-        for word in command_line.present.iter().filter(|word| command_line.absent.contains(word)) {
+        for word in line.present.iter().filter(|word| line.absent.contains(word)) {
             reader.refuse(
                 "spec.commandLine",
                 "",
                 format!("{word:?} is both in present and in absent: take it out of one"),
             );
         }
+        let timeout = reader.duration("spec.reboot.timeout", timeout);
+        let health = reader.health("spec.health", health);
+        let rollout = reader.rollout("spec.rollout", rollout);
+        let keep = usize::try_from(*keep).unwrap_or(usize::MAX);
+        if keep < MIN_KERNELS_KEPT {
+            reader.refuse(
+                "spec.keep",
+                "K3",
+                "two kernels at least: the one that runs, and one to fall back on",
+            );
+        }
         reader.finish(|| {
             Some(muster_model::KernelBaseline {
                 common: common?,
-                package: package?,
-                version: version?,
-                command_line_present: command_line.present.iter().map(Into::into).collect(),
-                command_line_absent: command_line.absent.iter().map(Into::into).collect(),
+                package: muster_model::PackageRequirement {
+                    name: package?,
+                    architecture: None,
+                    state: PackageWish::Present,
+                    version: version?,
+                    hold: false,
+                },
+                command_line: command_line(line),
+                keep,
+                reboot: RebootPolicy { policy: *policy, timeout: timeout? },
+                health: health?,
+                rollout: rollout?,
             })
         })
     }

@@ -177,7 +177,7 @@ fn kubectl_get_answers_what_how_far_and_why_not() {
         = BaselineRollout br: ITEMS | DONE | RELEASED | BARRED | WAVE | READY | REASON | AGE | message
         = RolloutApproval ra: ACTION | BASELINE | PACKAGE | TARGET | BY | AGE | reason
         = PackageBaseline pb: SELECTED | CONVERGED | ACTIVE | BLOCKED | UNKNOWN | READY | AGE | mode | priority | absent | unavailable | message
-        = KernelBaseline kb: PACKAGE | SELECTED | CONVERGED | BLOCKED | UNKNOWN | READY | AGE | version | mode | absent | message
+        = KernelBaseline kb: PACKAGE | SELECTED | CONVERGED | BLOCKED | ACTIVE | UNKNOWN | READY | AGE | version | mode | absent | unavailable | message
         = GitSource gs: TYPE | REVISION | READY | REASON | ERRORS | OWNS | AGE | url | folder | attempted | held | message
     "#]].assert_eq(&out);
 }

@@ -164,8 +164,9 @@ fn a_package_baseline_as_the_design_writes_it_is_accepted() {
     }
 }
 
+// rule: K3
 #[test]
-fn a_kernel_baseline_only_observes() {
+fn a_kernel_baseline_keeps_two_kernels_at_least() {
     let baseline = resource(
         "KernelBaseline",
         "kernel",
@@ -174,10 +175,15 @@ fn a_kernel_baseline_only_observes() {
             "package": "linux-image-cloud-amd64",
             "version": ">= 6.1.176",
             "commandLine": {"present": ["mitigations=auto"], "absent": ["nosmt"]},
+            "keep": 2,
+            "reboot": {"policy": "WhenRequired", "timeout": "30m"},
+            "health": {"units": ["nginx.service"], "settle": "2m"},
+            "rollout": {"waves": [{"name": "canary", "machineSelector": {"matchLabels": {"ring": "canary"}}, "soak": "24h"}]},
         }),
     );
     accepted("kernelbaselines", None, &baseline);
-    refused("kernelbaselines", None, &with(&baseline, "/spec/mode", json!("Enforce")), "supported values");
+    accepted("kernelbaselines", None, &with(&baseline, "/spec/mode", json!("Observe")));
+    refused("kernelbaselines", None, &with(&baseline, "/spec/keep", json!(1)), "greater than or equal to 2");
 }
 
 #[test]

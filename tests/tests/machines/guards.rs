@@ -54,6 +54,7 @@ kind: KernelBaseline
 metadata: {name: kernel}
 spec:
   machineSelector: {}
+  mode: Observe
   package: linux-image-amd64
   version: \">= 6.1\"
   commandLine: {present: [muster.never=said]}

@@ -13,7 +13,7 @@ const KERNEL: &str = "
 apiVersion: muster.dev/v1alpha1
 kind: KernelBaseline
 metadata: {name: kernel}
-spec: {machineSelector: {}, package: linux-image-amd64}
+spec: {machineSelector: {}, mode: Observe, package: linux-image-amd64}
 ";
 
 #[test]

@@ -49,8 +49,11 @@ fn a_reason_that_a_reboot_does_not_clear_does_not_reboot_the_machine_again() {
     let archive = [image(running), image("999.0")];
     let fleet = Fleet::new(["web-01"], &archive, &[&format!("linux-image-{}", release.trim())]);
     let [machine] = &fleet.machines[..] else { panic!("one machine") };
+    // Somebody installs it: no transaction of ours brings a kernel that cannot be tried (rule K2).
     let when_required = "reboot: {policy: WhenRequired}";
     fleet.desired.write("kernel.yaml", &baseline("kernel", &format!("[{{name: {newer}}}]"), when_required));
+    fleet.decides("web-01", "Blocked", "NotCapable");
+    machine.run(&format!("apt-get -q -o DPkg::Lock::Timeout=60 install -y {newer}"));
 
     let decision = fleet.decides("web-01", "Blocked", "RebootIneffective");
     assert_eq!(decision["rule"], "K4");

@@ -8,6 +8,7 @@ mod deadlines;
 mod epochs;
 mod history;
 mod items;
+mod kernels;
 mod machines;
 mod numbering;
 mod phases;
@@ -31,6 +32,7 @@ pub(crate) struct Memory {
     pub(crate) calendar: Calendar,
     pub(crate) items: Items,
     pub(crate) boots: boots::Boots,
+    pub(crate) kernels: kernels::Kernels,
     pub(crate) counts: crate::counts::Counts,
 }
 
@@ -46,12 +48,14 @@ pub(crate) fn judge(world: &World, event: &Event, memory: &mut Memory, findings:
     released::check(world, event, &memory.items, findings);
     twice::check(world, what, findings);
     boots::check(event, &mut memory.boots, world, findings);
+    kernels::check(event, &mut memory.kernels, world, findings);
     windows::check_steps(world, event, &mut memory.calendar, findings);
     if let Some(start) = Start::of(world, event.time, what) {
         machines::check(world, &start, findings);
         applying::check(world, &start, findings);
         baselines::check(world, &start, findings);
         transactions::check(world, &start, findings);
+        kernels::check_start(world, &start, &memory.kernels, findings);
         retries::check(world, &start, findings);
         windows::check(world, &start, &mut memory.calendar, findings);
         budgets::check(world, &start, findings, &mut memory.counts);

@@ -120,7 +120,7 @@ fn covers(step: &Step) -> Vec<Cover> {
 }
 
 /// Whether a kernel's image comes that was not there: its name goes on with a digit.
-fn brings_kernel(step: &Step) -> bool {
+pub(crate) fn brings_kernel(step: &Step) -> bool {
     step.changes().filter(|change| change.from.is_none() && change.to.is_some()).any(|change| {
         let image = change.package.name.as_str().strip_prefix("linux-image-");
         let release = image.map(|image| image.strip_prefix("unsigned-").unwrap_or(image));

@@ -74,6 +74,9 @@ pub struct Report {
     /// The running kernel's command line.
     #[serde(default)]
     pub command_line: SmolStr,
+    /// The kernel that boots next, where that can be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_boot: Option<SmolStr>,
     /// Whether a reboot is required.
     #[serde(default)]
     pub reboot_required: bool,

@@ -4,6 +4,7 @@ mod activities;
 mod arrival;
 mod budgets;
 mod format;
+mod kernels;
 mod machines;
 mod rollouts;
 mod story;

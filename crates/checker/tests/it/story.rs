@@ -165,7 +165,8 @@ impl Teller {
             "boots" => one(
                 "Booted",
                 json!({
-                    "machine": machine_of(name), "activity": name, "bootId": format!("{at}"), "kernel": "6.1",
+                    "machine": machine_of(name), "activity": name, "bootId": format!("{at}"),
+                    "kernel": words.iter().find_map(|word| word.strip_prefix("kernel=")).unwrap_or("6.1"),
                 }),
             ),
             "succeed" => vec![
@@ -230,11 +231,16 @@ impl Teller {
         let sequence = self.sequences.entry(name.to_owned()).or_insert(0);
         *sequence += 1;
         let (mut packages, mut last, mut units, mut reboot) = (Vec::new(), 0, Vec::new(), false);
+        let mut capabilities = vec!["ExactSimulation", "Packages", "Reboot", "Journal"];
+        let (mut kernel, mut next) = ("6.1", Value::Null);
         for word in words {
             match word.split_once('=').unwrap_or((word, "")) {
                 ("last", number) => last = number.parse().unwrap(),
                 ("failed", unit) => units.push(unit.to_owned()),
                 ("reboot", _) => reboot = true,
+                ("selects", _) => capabilities.push("KernelSelection"),
+                ("kernel", release) => kernel = release,
+                ("next", release) => next = json!(release),
                 ("held", package) => packages.push(json!({
                     "name": package, "architecture": "amd64", "installed": "1", "held": true,
                 })),
@@ -246,8 +252,8 @@ impl Teller {
         }
         json!({
             "machine": name, "session": 1, "sequence": *sequence, "received": format!("{at:.6}"),
-            "architecture": "amd64", "capabilities": ["ExactSimulation", "Packages", "Reboot", "Journal"],
-            "bootId": "b", "kernel": "6.1", "failedUnits": units, "lastActivity": last, "packages": packages,
+            "architecture": "amd64", "capabilities": capabilities,
+            "bootId": "b", "kernel": kernel, "nextBoot": next, "failedUnits": units, "lastActivity": last, "packages": packages,
             "rebootRequired": reboot,
         })
     }
@@ -277,7 +283,8 @@ fn epoch(words: &[&str]) -> u64 {
     named.map_or(0, |epoch| epoch.parse().unwrap())
 }
 
-/// `openssl=1..2` changes a package, `telnet=1..` removes it, `reboot` reboots, `charged=etcd` names a budget.
+/// `openssl=1..2` changes a package, `telnet=1..` removes it, `reboot` reboots, `charged=etcd` names a budget; `select=6.2`,
+/// `into=6.2` and `default=6.2` try a kernel, boot it and make it the default.
 fn spec(at: Timestamp, name: &str, words: &[&str]) -> Value {
     let fix = json!([{"kind": "PackageBaseline", "name": "fix"}]);
     let mut requested = Vec::new();
@@ -302,6 +309,15 @@ fn spec(at: Timestamp, name: &str, words: &[&str]) -> Value {
     }
     if words.contains(&"reboot") {
         steps.push(json!({"action": {"Reboot": {"kernel": null}}, "baselines": fix, "timeout": "30m"}));
+    }
+    for word in words {
+        let action = match word.split_once('=') {
+            Some(("select", release)) => json!({"SelectKernel": {"release": release}}),
+            Some(("into", release)) => json!({"Reboot": {"kernel": release}}),
+            Some(("default", release)) => json!({"SetDefaultKernel": {"release": release}}),
+            _ => continue,
+        };
+        steps.push(json!({"action": action, "baselines": fix, "timeout": "30m"}));
     }
     json!({
         "name": name, "machineUid": format!("m-{}", machine_of(name)), "steps": steps, "budgets": budgets,

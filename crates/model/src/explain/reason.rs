@@ -20,6 +20,7 @@ impl Reason {
             Self::NoEvidence { .. } => "O2",
             Self::SelectorUnreadable { .. } => "W7",
             Self::RebootIneffective => "K4",
+            Self::NoKernel { .. } => "K5",
             Self::ObserveOnly => "S4",
             Self::BudgetIsZero { .. } => "B1",
         }
@@ -41,6 +42,7 @@ impl Reason {
             Self::NoEvidence { .. } => "PausedNoEvidence",
             Self::SelectorUnreadable { .. } => "SelectorUnreadable",
             Self::RebootIneffective => "RebootIneffective",
+            Self::NoKernel { .. } => "NoKernel",
             Self::ObserveOnly => "ObserveOnly",
             Self::BudgetIsZero { .. } => "BudgetIsZero",
         }
@@ -98,6 +100,9 @@ impl Reason {
             Self::RebootIneffective => {
                 "the machine still wants a reboot for a reason older than its last boot".to_owned()
             }
+            Self::NoKernel { package } => {
+                format!("{package} is installed, and no installed kernel is the one that it brings")
+            }
             Self::ObserveOnly => "the baseline observes only".to_owned(),
             Self::BudgetIsZero { budget: Some(budget), .. } => {
                 format!("budget {budget} allows no machine to be unavailable")
@@ -132,6 +137,7 @@ impl Reason {
             | Self::Stalled { .. }
             | Self::RefusedRepeatedly { .. }
             | Self::RebootIneffective
+            | Self::NoKernel { .. }
             | Self::ObserveOnly => None,
         }
     }
@@ -172,6 +178,9 @@ impl Reason {
             }
             Self::SelectorUnreadable { resource, .. } => format!("when {resource} is mended"),
             Self::RebootIneffective => "when somebody finds out why the machine wants it".to_owned(),
+            Self::NoKernel { .. } => {
+                "when the baseline follows the package that brings the kernel".to_owned()
+            }
             Self::ObserveOnly => {
                 "when the baseline says mode: Enforce, or somebody changes the machine".to_owned()
             }

@@ -18,6 +18,7 @@ impl WaitingOn {
             | Self::Suspended { by: Suspender::FleetPolicy | Suspender::FleetMachine } => "A4",
             Self::Activity { .. } => "A1",
             Self::BootLimit { .. } => "K4",
+            Self::ManualReboot { .. } => "K2",
             Self::Applying => "G2",
             Self::Report => "V4",
             Self::Suspended { by: Suspender::Clock } => "A3",
@@ -44,6 +45,7 @@ impl WaitingOn {
             Self::Silent { .. } => "Silent",
             Self::Activity { .. } => "OtherActivity",
             Self::BootLimit { .. } => "BootLimit",
+            Self::ManualReboot { .. } => "ManualReboot",
             Self::Applying => "Applying",
             Self::Report => "Report",
             Self::Suspended { by: Suspender::FleetPolicy | Suspender::FleetMachine } => "Suspended",
@@ -91,6 +93,9 @@ impl WaitingOn {
             Self::Silent { last_heard } => format!("the machine is silent since {last_heard}"),
             Self::Activity { activity } => format!("{activity} is first"),
             Self::BootLimit { boots, .. } => format!("{boots} boots within 24 hours are the most"),
+            Self::ManualReboot { kernel } => {
+                format!("{kernel} is selected for the next boot, and no baseline reboots the machine for it")
+            }
             Self::Applying => "a revision is being applied".to_owned(),
             Self::Report => "a report from after the last activity is awaited".to_owned(),
             Self::Suspended { by: Suspender::FleetPolicy } => {
@@ -137,6 +142,7 @@ impl WaitingOn {
             | Self::MaxUnavailable { .. }
             | Self::Silent { .. }
             | Self::Activity { .. }
+            | Self::ManualReboot { .. }
             | Self::Applying
             | Self::Report
             | Self::Suspended { .. } => None,
@@ -168,6 +174,7 @@ impl WaitingOn {
             | Self::Backoff { .. }
             | Self::Silent { .. }
             | Self::BootLimit { .. }
+            | Self::ManualReboot { .. }
             | Self::Applying
             | Self::Report
             | Self::Suspended { by: Suspender::FleetMachine | Suspender::Clock } => None,
@@ -189,6 +196,7 @@ impl WaitingOn {
             }
             Self::Silent { .. } => "when the machine is heard again".to_owned(),
             Self::Activity { activity } => format!("when {activity} ends"),
+            Self::ManualReboot { .. } => "when somebody reboots the machine".to_owned(),
             Self::Applying => "when the revision is applied".to_owned(),
             Self::Suspended { by: Suspender::FleetPolicy } => {
                 "when the fleet policy's suspend is taken back".to_owned()

@@ -62,18 +62,17 @@ impl Outcomes {
 
 /// What the report says beside packages.
 fn shown(report: &mut Report, action: &StepAction, now: Instant) {
+    report.kernel.carry_out(action);
     match action {
-        StepAction::InstallPackages(_) | StepAction::RemovePackages(_) | StepAction::HoldPackages { .. } => {}
         StepAction::RepairPackages => report.dpkg_interrupted = false,
-        StepAction::SelectKernel(choice) => report.kernel.next_boot = Some(choice.release.clone()),
-        StepAction::Reboot { kernel, command_line } => {
+        StepAction::Reboot { .. } => {
             report.boot.time = now;
             report.reboot_required = None;
-            if let Some(kernel) = kernel {
-                report.kernel.booted = kernel.clone();
-            }
-            report.kernel.command_line = command_line.applied_to(&report.kernel.command_line);
         }
-        StepAction::SetDefaultKernel(choice) => report.kernel.next_boot = Some(choice.release.clone()),
+        StepAction::InstallPackages(_)
+        | StepAction::RemovePackages(_)
+        | StepAction::HoldPackages { .. }
+        | StepAction::SelectKernel(_)
+        | StepAction::SetDefaultKernel(_) => {}
     }
 }

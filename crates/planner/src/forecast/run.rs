@@ -351,6 +351,7 @@ fn waits_for_ever(on: &WaitingOn) -> bool {
         | WaitingOn::Suspended { .. }
         | WaitingOn::Approval { .. }
         | WaitingOn::PausedByPerson { .. }
+        | WaitingOn::ManualReboot { .. }
         | WaitingOn::Activity { .. } => true,
         WaitingOn::Proposal
         | WaitingOn::Budget { .. }

@@ -10,7 +10,7 @@ use muster_model::{
 use crate::admit::Turn;
 use crate::case::Case;
 use crate::known::{Kept, Known};
-use crate::machine::{By, Draft};
+use crate::machine::Draft;
 use crate::order::stable_hash;
 use crate::select::Resources;
 use crate::summary::Mark;
@@ -95,8 +95,7 @@ impl Known {
             }
             let queued = kept.queued.take();
             let Some(draft) = settled.as_ref().or(queued.as_ref().map(|queued| &queued.1)) else { continue };
-            let marks =
-                marks(kept, resources.packages.len(), |by| Mark::of(case, draft.verdicts_of(by, &start)));
+            let marks = marks(kept, |by| Mark::of(case, draft.verdicts_of(by, &start)));
             let answer = draft.decide(resources, &start);
             kept.queued = queued;
             self.mark(case.place, marks);
@@ -106,9 +105,7 @@ impl Known {
             let start = self.start_of(resources, *place);
             let kept = &self.kept[*place];
             let Some(queued) = &kept.queued else { continue };
-            let marks = marks(kept, resources.packages.len(), |by| {
-                Mark::of_verdicts(queued.1.verdicts_of(by, &start))
-            });
+            let marks = marks(kept, |by| Mark::of_verdicts(queued.1.verdicts_of(by, &start)));
             let answer = queued.1.decide(resources, &start);
             let name = kept.machine.name.clone();
             self.mark(*place, marks);
@@ -156,14 +153,11 @@ impl Known {
 
     /// What the statuses say.
     pub(super) fn sum_up(&mut self, snapshot: &Snapshot, resources: &Resources<'_>) {
-        let packages = resources.packages.iter().map(|baseline| baseline.reference());
-        let kernels = resources.kernels.iter().map(|baseline| baseline.reference());
-        for (number, reference) in packages.chain(kernels).enumerate() {
+        for (number, baseline) in resources.packages.iter().enumerate() {
+            let reference = baseline.reference();
             let summary = &mut self.summaries[number];
-            if number < resources.packages.len() {
-                let group = self.after.package_baseline(resources, number);
-                (summary.unavailable, summary.max_unavailable) = (group.unavailable, group.allowed);
-            }
+            let group = self.after.package_baseline(resources, number);
+            (summary.unavailable, summary.max_unavailable) = (group.unavailable, group.allowed);
             match self.plan.baselines.get_mut(&reference) {
                 Some(known) if known == summary => {}
                 Some(known) => known.clone_from(summary),
@@ -202,10 +196,8 @@ impl Known {
 }
 
 /// What a machine is in the totals of the baselines that pick it.
-fn marks(kept: &Kept, packages: usize, mark: impl Fn(By) -> Mark) -> Vec<(usize, Mark)> {
-    let of_packages = kept.picked.packages.iter().map(|place| (*place, mark(By::Package(*place))));
-    let of_kernels = kept.picked.kernels.iter().map(|place| (packages + place, mark(By::Kernel(*place))));
-    of_packages.chain(of_kernels).collect()
+fn marks(kept: &Kept, mark: impl Fn(usize) -> Mark) -> Vec<(usize, Mark)> {
+    kept.picked.packages.iter().map(|place| (*place, mark(*place))).collect()
 }
 
 fn forget<K: Ord>(index: &mut BTreeMap<K, BTreeSet<usize>>, key: &K, place: usize) {

@@ -132,7 +132,7 @@ impl Known {
                 && has_same_labels(&kept.machine, machine);
             if !sits_alike {
                 let picked = kept.picked.packages.iter().chain(&case.picked.packages);
-                for baseline in picked.filter(|place| has_seats(&resources.packages[**place].rollout)) {
+                for baseline in picked.filter(|place| has_seats(resources.packages[**place].rollout)) {
                     self.rollouts.tracks[*baseline].must_seat = true;
                 }
             }

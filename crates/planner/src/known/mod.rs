@@ -157,7 +157,7 @@ pub(crate) struct Known {
 impl Known {
     pub(crate) fn new(snapshot: &Snapshot) -> Self {
         let resources = Resources::of(snapshot);
-        let baselines = resources.packages.len() + resources.kernels.len();
+        let baselines = resources.packages.len();
         Self {
             plan: Plan::default(),
             changed: BTreeSet::new(),

@@ -23,10 +23,14 @@ pub(crate) enum Holding {
 
 /// A requirement's item on a machine, and whether the machine has it; none where it is not to be had there.
 pub(crate) fn item_of(requirement: &Requirement, judged: &Judged) -> Option<(Item, bool)> {
+    if requirement.spare {
+        return None;
+    }
     let (target, done) = match &judged.outcome {
         Outcome::Change(target) => (target.clone(), false),
         Outcome::Met | Outcome::Hold => (judged.installed.clone(), true),
-        Outcome::Repair => (judged.installed.clone(), false),
+        // Evidence is what runs (rule K1).
+        Outcome::Repair | Outcome::Boot(_) | Outcome::SetDefault(_) => (judged.installed.clone(), false),
         Outcome::NotCovered | Outcome::Blocked(_) => return None,
     };
     let target = match (target, requirement.wish) {
@@ -69,7 +73,9 @@ pub(crate) fn may_come(requirement: &Requirement, judged: &Judged, item: &Item) 
     }
     match &judged.outcome {
         Outcome::Blocked(Reason::Conflicted { .. }) => false,
-        Outcome::Met | Outcome::Hold | Outcome::Repair => requirement.version.is_latest(),
+        Outcome::Met | Outcome::Hold | Outcome::Boot(_) | Outcome::SetDefault(_) | Outcome::Repair => {
+            requirement.version.is_latest()
+        }
         Outcome::Change(_) | Outcome::Blocked(_) | Outcome::NotCovered => true,
     }
 }

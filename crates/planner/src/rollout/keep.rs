@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use muster_model::{
-    Instant, Item, ItemProgress, PackageBaseline, PackageKey, PackageWish, Rollout, Target, UpgradePolicy,
-};
+use muster_model::{Instant, Item, ItemProgress, PackageKey, PackageWish, Rollout, Target, UpgradePolicy};
+
+use crate::baseline::Baseline;
 
 /// How many items of one package are remembered that no machine wants now: the last released target and the one before
 /// it (which comes back when the last is barred), and what is on its way while its machines' inventories are.
@@ -28,7 +28,7 @@ pub(crate) fn of_package<'a>(
 
 /// Adds what is to be remembered though no machine wants it at the moment.
 pub(crate) fn keep(
-    baseline: &PackageBaseline,
+    baseline: &Baseline<'_>,
     before: &Rollout,
     now: Instant,
     items: &mut BTreeMap<Item, ItemProgress>,
@@ -59,7 +59,7 @@ pub(crate) fn keep(
 }
 
 /// Whether the baseline, as it is, could ask for the item.
-fn takes(baseline: &PackageBaseline, item: &Item) -> bool {
+fn takes(baseline: &Baseline<'_>, item: &Item) -> bool {
     // Any upgrade may be asked for, where upgrades are.
     let upgrades = baseline.upgrades.is_some_and(|policy| policy > UpgradePolicy::None);
     let named = baseline.packages.iter().any(|asked| {

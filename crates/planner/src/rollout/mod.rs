@@ -19,7 +19,7 @@ mod stand;
 mod tie;
 mod track;
 
-use muster_model::{BaselineRef, Instant, Item, PackageBaseline, Reason, Snapshot, Verdict, WaitingOn};
+use muster_model::{BaselineRef, Instant, Item, Reason, Snapshot, Verdict, WaitingOn};
 
 use crate::case::Case;
 use crate::merge::Requirement;
@@ -146,7 +146,7 @@ impl Rollouts {
         let track = &self.tracks[place];
         let seat = track.seats.as_ref()?.get(case.place)?;
         let obstacle = track.fronts.get(item)?.obstacle(seat)?;
-        let baseline: &PackageBaseline = resources.packages[place];
+        let baseline = resources.packages[place];
         let reference = baseline.reference();
         Some(match obstacle {
             Obstacle::Zone(open) => Verdict::Waiting(WaitingOn::Zone {

@@ -1,7 +1,8 @@
 //! How one machine of a wave stands towards an item (rule O2).
 
 use muster_model::{
-    Activity, BaselineRef, Capability, Instant, Item, Phase, Reason, StepAction, Target, Verdict,
+    Activity, BaselineRef, Capability, Instant, Item, KernelChoice, Phase, Reason, StepAction, Target,
+    Verdict,
 };
 
 use crate::attempts::Subject;
@@ -35,11 +36,13 @@ pub(crate) struct Question<'a> {
     pub(crate) failed: bool,
     /// The item's change is refused there, or no budget would ever have a place for it.
     pub(crate) refused: bool,
+    /// The kernel that is yet to boot there.
+    pub(crate) boots: Option<&'a KernelChoice>,
     pub(crate) timer: &'a Timer,
 }
 
 pub(crate) fn stand(question: &Question<'_>, case: &Case<'_>) -> Stand {
-    let Question { resources, baseline, item, holding, failed, refused, timer } = question;
+    let Question { resources, baseline, item, holding, failed, refused, boots, timer } = question;
     let is_about = |activity: &Activity| brings(activity, baseline, item);
     if case.history.unfinished().is_some_and(is_about) {
         return Stand::Open;
@@ -60,7 +63,7 @@ pub(crate) fn stand(question: &Question<'_>, case: &Case<'_>) -> Stand {
             Some(_) | None if *failed => Stand::Spent,
             Some(_) | None => Stand::Open,
         },
-        Holding::Lacks if is_stalled(case, item, timer) => Stand::Spent,
+        Holding::Lacks if is_stalled(case, item, *boots, timer) => Stand::Spent,
         Holding::Lacks if *refused || is_blocked(case, timer) => Stand::Skipped,
         Holding::Lacks => Stand::Open,
         Holding::Blocked => Stand::Skipped,
@@ -80,11 +83,11 @@ pub(crate) fn brings(activity: &Activity, baseline: &BaselineRef, item: &Item) -
             .requested
             .iter()
             .any(|change| change.package == item.package && change.to.as_ref() == target),
-        StepAction::HoldPackages { .. }
-        | StepAction::RepairPackages
-        | StepAction::SelectKernel(_)
-        | StepAction::Reboot { .. }
-        | StepAction::SetDefaultKernel(_) => false,
+        StepAction::SelectKernel(choice) | StepAction::SetDefaultKernel(choice) => {
+            let followed = choice.followed.as_ref();
+            followed.is_some_and(|one| one.package == item.package && Some(&one.version) == target)
+        }
+        StepAction::HoldPackages { .. } | StepAction::RepairPackages | StepAction::Reboot { .. } => false,
     })
 }
 
@@ -102,12 +105,13 @@ fn was_sent(activity: &Activity) -> bool {
     }
 }
 
-fn is_stalled(case: &Case<'_>, item: &Item, timer: &Timer) -> bool {
+fn is_stalled(case: &Case<'_>, item: &Item, boots: Option<&KernelChoice>, timer: &Timer) -> bool {
     let version = match &item.target {
         Target::Version(version) => Some(version),
         Target::Absent => None,
     };
-    let verdict = case.history.retry(case.machine, Subject::Item(&item.package, version), timer);
+    let subject = boots.map_or(Subject::Item(&item.package, version), Subject::Kernel);
+    let verdict = case.history.retry(case.machine, subject, timer);
     matches!(verdict, Some(Verdict::Blocked(Reason::Stalled { .. })))
 }
 

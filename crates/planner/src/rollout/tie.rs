@@ -115,6 +115,10 @@ impl Rollouts {
                         holding: tie.holding,
                         failed,
                         refused,
+                        boots: match (tie.holding, evaluation.judged.get(tie.place)) {
+                            (Holding::Lacks, Some(judged)) => judged.outcome.boots(),
+                            _ => None,
+                        },
                         timer: facts.timer,
                     };
                     Word::Stands(stand(&question, case))

@@ -222,7 +222,7 @@ impl Track {
                 self.items.insert(item.clone(), progress);
             }
         }
-        keep::keep(baseline, before, facts.now, &mut self.items);
+        keep::keep(&baseline, before, facts.now, &mut self.items);
         let pauses = std::mem::take(&mut self.pauses);
         let words = Words::about(facts.snapshot, &baseline.reference());
         for (item, progress) in &mut self.items {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 use muster_model::{
-    Activity, ActivityName, Inventory, Machine, MachineName, OutcomeReason, PackageState, Phase, Plan,
-    Presence, Snapshot, StepAction, StepStatus, Verdict,
+    Activity, ActivityName, Inventory, Machine, MachineName, OutcomeReason, Phase, Plan, Presence, Snapshot,
+    StepAction, StepStatus, Verdict,
 };
 use muster_planner::{Planner, Touched, plan};
 
@@ -57,6 +57,7 @@ fn resources(dice: &mut Dice) -> String {
         dice.pick(&["Security", "All"]),
         dice.pick(&["", "zones zone"]),
     );
+    story.push_str("apt with linux-image: linux-image-6.1.0-50 - > 6.1.0-50\n");
     for (often, line) in [
         (3, "baseline other on role=web: nginx = 9\n"),
         (2, "budget web on role=web max 1\n"),
@@ -68,6 +69,10 @@ fn resources(dice: &mut Dice) -> String {
         (4, "override cve of freeze until 2h: fix openssl 3.0.15; fix reboot\n"),
         (6, "approval stop pause fix openssl=3.0.15 by alice 10m\n"),
         (3, "approval go approve fix by alice 1m\n"),
+        (2, "kernel k reboot 30m max 50%: linux-image >= 6.1.176; not nosmt\n"),
+        (3, "kernel l on role=db priority 5 keep 3: linux-image >= 6.1.170\n"),
+        (4, "kernel rt on role=web observe: linux-image-rt >= 6\n"),
+        (3, "window still deny covers Kernel,Reboot: once 2026-11-23T13:00:00Z 2026-11-23T16:00:00Z\n"),
         (9, "unreadable MaintenanceWindow/x\n"),
     ] {
         if dice.one_in(often) {
@@ -104,8 +109,19 @@ fn machine(dice: &mut Dice, number: usize) -> String {
             words.push_str(word);
         }
     }
+    let (kernels, meta) = [
+        ("6.1.0-48,6.1.0-49=6.1.170", "6.1.170 -> 6.1.176"),
+        ("6.1.0-47,6.1.0-48,6.1.0-49,6.1.0-50=6.1.176", "6.1.176"),
+        ("6.1.0-49", "- -> 6.1.176"),
+    ][dice.below(3)];
+    words += &format!(
+        " {} kernels {kernels} runs 6.1.0-49 next {} line {}",
+        dice.pick(&["selects", "selects", ""]),
+        dice.pick(&["6.1.0-49", "6.1.0-48", "6.1.0-50"]),
+        dice.pick(&["quiet", "nosmt"]),
+    );
     format!(
-        "{words}: openssl {} -> {}; curl 8 -> {}; nginx {}; zlib {}; telnet {}\n",
+        "{words}: linux-image {meta}; openssl {} -> {}; curl 8 -> {}; nginx {}; zlib {}; telnet {}\n",
         dice.pick(&["3.0.14", "3.0.14", "3.0.15", "3.0.16"]),
         dice.pick(&["3.0.15", "3.0.16 3.0.15", "3.0.15!"]),
         dice.pick(&["8", "9"]),
@@ -303,21 +319,10 @@ impl Course {
         let Some(inventory) = snapshot.inventories.get(&reported.report.inventory) else { return };
         let mut inventory = Inventory::clone(inventory);
         for step in &activity.spec.steps {
-            match &step.action {
-                StepAction::InstallPackages(transaction) => {
-                    for change in transaction.changes() {
-                        let package =
-                            inventory.packages.iter_mut().find(|one| one.key == change.package).unwrap();
-                        package.installed = change.to.clone().map(|version| muster_model::Installed {
-                            version,
-                            state: PackageState::Installed,
-                            held: false,
-                            automatic: false,
-                        });
-                    }
-                }
-                StepAction::Reboot { .. } => reported.report.reboot_required = None,
-                _ => {}
+            inventory.carry_out(&step.action);
+            reported.report.kernel.carry_out(&step.action);
+            if let StepAction::Reboot { .. } = &step.action {
+                reported.report.reboot_required = None;
             }
         }
         reported.report.inventory = inventory.digest();

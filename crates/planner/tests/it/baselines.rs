@@ -271,15 +271,15 @@ fn converged_means_the_followed_package_as_booted() {
          show targets baselines",
         expect![[r#"
             = a: converged
-            ! b: ObserveOnly S4: the baseline observes only
-              ! k kernel [6.1.0-49 → 6.1.0-50, installed and not booted] ObserveOnly S4: the baseline observes only
-            ! c: ObserveOnly S4: the baseline observes only
-              ! k kernel [6.1.0-49 (linux-image 6.1.170) → linux-image=6.1.176] ObserveOnly S4: the baseline observes only
-            ! d: ObserveOnly S4: the baseline observes only
-              ! k kernel [6.1.0-50 (linux-image 6.1.176) → another command line] ObserveOnly S4: the baseline observes only
-            ! e: ObserveOnly S4: the baseline observes only
-              ! k kernel [6.12.0-1 → linux-image=6.1.176] ObserveOnly S4: the baseline observes only
-            # KernelBaseline/k: selected 5 = converged 1 + not 4 + unknown 0 + absent 0; active 0, blocked 4, unavailable 0/0
+            ! b: NotCapable M5: the machine's agent cannot do this: KernelSelection
+              ! k kernel [6.1.0-49 → 6.1.0-50, installed and not booted] NotCapable M5: the machine's agent cannot do this: KernelSelection
+            ! c: NotCapable M5: the machine's agent cannot do this: KernelSelection
+              ! k kernel [6.1.0-49 (linux-image 6.1.170) → >= 6.1.176] NotCapable M5: the machine's agent cannot do this: KernelSelection
+            ! d: NotCapable M5: the machine's agent cannot do this: KernelSelection
+              ! k kernel [6.1.0-50 (linux-image 6.1.176) → >= 6.1.176] NotCapable M5: the machine's agent cannot do this: KernelSelection
+            ! e: NotCapable M5: the machine's agent cannot do this: KernelSelection
+              ! k kernel [6.12.0-1 → >= 6.1.176] NotCapable M5: the machine's agent cannot do this: KernelSelection
+            # KernelBaseline/k: selected 5 = converged 1 + not 4 + unknown 0 + absent 0; active 0, blocked 4, unavailable 0/5
         "#]],
     );
 }

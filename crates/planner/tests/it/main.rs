@@ -8,6 +8,7 @@ mod budgets;
 mod forecast;
 mod guards;
 mod history;
+mod kernels;
 mod overrides;
 mod rollouts;
 mod safety;

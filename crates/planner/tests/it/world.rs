@@ -7,7 +7,7 @@
 //! baseline fix on role=web priority 5 max 25% fail 2% ready 5m observe downgrades removals conffiles Fail
 //!          reboot 30m units nginx.service settle 2m zones zone upgrades All: openssl >= 3.0.15; nginx; telnet absent
 //!          | ; curl latest hold
-//! kernel k: linux-image >= 6.1; line quiet; not nosmt
+//! kernel k reboot 30m keep 2 …: linux-image >= 6.1; line quiet; not nosmt   (else as a baseline)
 //! wave canary fix on ring=canary | share 10% soak 1h approval          (a wave of the baseline fix, after those before)
 //! override cve of freeze until 2h: fix openssl 3.0.15; fix reboot
 //! window night allow|deny overridable on env=prod covers Packages cutoff 1h: daily 22 6h | once FROM TO | broken
@@ -144,28 +144,33 @@ fn baseline(world: &mut World, words: &Words<'_>, body: &str) {
             Some("Replace") => Conffiles::Replace,
             Some(other) => panic!("no such conffiles: {other}"),
         },
-        reboot: RebootPolicy {
-            policy: if words.has("reboot") { RebootWhen::WhenRequired } else { RebootWhen::Never },
-            timeout: words.length("reboot"),
-        },
-        health: Health {
-            units: words
-                .value("units")
-                .into_iter()
-                .flat_map(|units| units.split(','))
-                .map(|unit| unit.parse().unwrap())
-                .collect(),
-            settle: words.length("settle"),
-        },
-        rollout: RolloutSpec {
-            waves: Vec::new(),
-            zone_key: words.value("zones").map(SmolStr::new),
-            max_unavailable: Share::parse(words.value("max").unwrap_or("100%")).unwrap(),
-            max_failures: Share::parse(words.value("fail").unwrap_or("100%")).unwrap(),
-            min_ready: words.length("ready"),
-        },
+        reboot: reboot_policy(words),
+        health: health(words),
+        rollout: rollout_spec(words),
     };
     world.snapshot.package_baselines.insert(baseline.common.name.clone(), Arc::new(baseline));
+}
+
+fn reboot_policy(words: &Words<'_>) -> RebootPolicy {
+    RebootPolicy {
+        policy: if words.has("reboot") { RebootWhen::WhenRequired } else { RebootWhen::Never },
+        timeout: words.length("reboot"),
+    }
+}
+
+fn health(words: &Words<'_>) -> Health {
+    let units = words.value("units").into_iter().flat_map(|units| units.split(','));
+    Health { units: units.map(|unit| unit.parse().unwrap()).collect(), settle: words.length("settle") }
+}
+
+fn rollout_spec(words: &Words<'_>) -> RolloutSpec {
+    RolloutSpec {
+        waves: Vec::new(),
+        zone_key: words.value("zones").map(SmolStr::new),
+        max_unavailable: Share::parse(words.value("max").unwrap_or("100%")).unwrap(),
+        max_failures: Share::parse(words.value("fail").unwrap_or("100%")).unwrap(),
+        min_ready: words.length("ready"),
+    }
 }
 
 fn requirement(text: &str) -> PackageRequirement {
@@ -190,15 +195,17 @@ fn kernel(world: &mut World, words: &Words<'_>, body: &str) {
     let (package, version) = parts.next().unwrap().split_once(' ').unwrap();
     let mut baseline = KernelBaseline {
         common: common(words, "kb"),
-        package: package.parse().unwrap(),
-        version: VersionRequirement::parse(version).unwrap(),
-        command_line_present: BTreeSet::new(),
-        command_line_absent: BTreeSet::new(),
+        package: requirement(&format!("{package} {version}")),
+        command_line: CommandLine::default(),
+        keep: words.value("keep").map_or(2, |keep| keep.parse().unwrap()),
+        reboot: reboot_policy(words),
+        health: health(words),
+        rollout: rollout_spec(words),
     };
     for part in parts {
         match part.split_once(' ').unwrap() {
-            ("line", word) => baseline.command_line_present.insert(word.into()),
-            ("not", word) => baseline.command_line_absent.insert(word.into()),
+            ("line", word) => baseline.command_line.present.insert(word.into()),
+            ("not", word) => baseline.command_line.absent.insert(word.into()),
             (other, _) => panic!("no such part of a kernel: {other}"),
         };
     }
@@ -342,9 +349,15 @@ fn reported(world: &mut World, words: &Words<'_>, body: &str) -> Reported {
         architecture,
         kernel: kernels(words),
         boot: Boot { id: "boot".into(), time: world.ago(words.value("booted").unwrap_or("100h")) },
-        reboot_required: words
-            .value("reboot-required")
-            .map(|since| RebootRequired { since: world.ago(since), packages: BTreeSet::new() }),
+        reboot_required: words.value("reboot-required").map(|since| RebootRequired {
+            since: world.ago(since),
+            packages: words
+                .value("for")
+                .into_iter()
+                .flat_map(|all| all.split(','))
+                .map(SmolStr::new)
+                .collect(),
+        }),
         inventory: digest,
         dpkg_interrupted: words.has("interrupted"),
         upgradable: 0,
@@ -375,14 +388,14 @@ fn kernels(words: &Words<'_>) -> Kernel {
         InstalledKernel {
             release: release.into(),
             package: format!("linux-image-{release}").parse().unwrap(),
-            version: "1".parse().unwrap(),
+            version: release.parse().unwrap(),
             followed_by: followed.into_iter().collect(),
         }
     });
     Kernel {
         booted: words.value("runs").unwrap_or("6.1.0-49").into(),
         installed: installed.collect(),
-        next_boot: None,
+        next_boot: words.value("next").map(SmolStr::new),
         command_line: words.value("line").map_or("quiet".into(), SmolStr::new),
     }
 }
@@ -490,7 +503,8 @@ fn parsed<T: for<'a> serde::Deserialize<'a>>(word: &str) -> T {
     serde_json::from_value(serde_json::Value::String(word.to_owned())).unwrap()
 }
 
-/// `install fix openssl 3.0.15, curl 8`; `remove fix telnet -`; `reboot fix`; `hold fix openssl`; `repair fix`.
+/// `install fix openssl 3.0.15, curl 8`; `remove fix telnet -`; `reboot fix`, `reboot k into 6.1.0-50`; `hold fix openssl`;
+/// `repair fix`; `select k 6.1.0-50=6.1.176`; `default k …`.
 fn step(world: &World, text: &str) -> Step {
     let words = Words::of(text);
     let transaction = || {
@@ -509,11 +523,19 @@ fn step(world: &World, text: &str) -> Step {
             unhold: BTreeSet::new(),
         },
         "repair" => StepAction::RepairPackages,
-        "reboot" => StepAction::Reboot { kernel: None, command_line: CommandLine::default() },
+        "select" => StepAction::SelectKernel(choice(words.at(2))),
+        "default" => StepAction::SetDefaultKernel(choice(words.at(2))),
+        "reboot" => StepAction::Reboot {
+            kernel: words.value("into").map(SmolStr::new),
+            command_line: CommandLine::default(),
+        },
         other => panic!("no such step: {other}"),
     };
     let baselines = words.at(1).split('+').map(|name| {
         let name: ObjectName = name.parse().unwrap();
+        if let Some(kernel) = world.snapshot.kernel_baselines.get(&name) {
+            return (kernel.reference(), kernel.common.uid.clone());
+        }
         let uid = world
             .snapshot
             .package_baselines
@@ -522,6 +544,16 @@ fn step(world: &World, text: &str) -> Step {
         (BaselineRef { kind: BaselineKind::PackageBaseline, name }, uid)
     });
     Step { action, baselines: baselines.collect(), timeout: SignedDuration::from_hours(1) }
+}
+
+/// `6.1.0-50=6.1.176`, that version of the meta-package `linux-image`.
+fn choice(text: &str) -> KernelChoice {
+    let (release, version) = text.split_once('=').unwrap();
+    KernelChoice {
+        release: release.into(),
+        command_line: CommandLine::default(),
+        followed: Some(Followed { package: key("linux-image"), version: version.parse().unwrap() }),
+    }
 }
 
 fn wave(world: &mut World, words: &Words<'_>) {
@@ -535,8 +567,13 @@ fn wave(world: &mut World, words: &Words<'_>) {
         soak: words.length("soak"),
         approval: if words.has("approval") { Approval::Required } else { Approval::None },
     };
-    let baseline = world.snapshot.package_baselines.get_mut(words.at(2)).unwrap();
-    Arc::make_mut(baseline).rollout.waves.push(wave);
+    match world.snapshot.package_baselines.get_mut(words.at(2)) {
+        Some(baseline) => Arc::make_mut(baseline).rollout.waves.push(wave),
+        None => {
+            let baseline = world.snapshot.kernel_baselines.get_mut(words.at(2)).unwrap();
+            Arc::make_mut(baseline).rollout.waves.push(wave);
+        }
+    }
 }
 
 fn approval(world: &mut World, words: &Words<'_>) {

@@ -71,6 +71,10 @@ impl Loader {
                 self.once = Some(Entry { release: choice.release.to_string(), line });
             }
             StepAction::SetDefaultKernel(_) => self.default = Some(running.clone()),
+            // What comes with packages does not boot by itself: the default stays on what ran last by default.
+            StepAction::InstallPackages(transaction) if transaction.new_kernels().next().is_some() => {
+                self.default.get_or_insert_with(|| running.clone());
+            }
             StepAction::InstallPackages(_)
             | StepAction::RemovePackages(_)
             | StepAction::HoldPackages { .. }

@@ -467,6 +467,7 @@ impl Machine {
                 Capability::Packages,
                 Capability::Reboot,
                 Capability::Journal,
+                Capability::KernelSelection,
             ]
             .into(),
             os: Os { id: "debian".into(), version_id: "12".into(), codename: "bookworm".into() },

@@ -414,6 +414,7 @@ impl Host {
                                 Some(Bad::Unit | Bad::Boot) | None => {}
                             }
                             if archive::release_of(name).is_some() {
+                                self.keep_default();
                                 self.reboot_since = Some(self.wall(now));
                             }
                         }

@@ -83,6 +83,7 @@ impl Host {
                 Capability::Packages,
                 Capability::Reboot,
                 Capability::Journal,
+                Capability::KernelSelection,
             ]
             .into(),
             os: Os { id: "debian".into(), version_id: "12".into(), codename: "bookworm".into() },

@@ -54,6 +54,12 @@ impl Host {
         self.loader.once = Some((choice.release.clone(), line));
     }
 
+    /// What comes with packages does not boot by itself: the default stays on what ran last by default.
+    pub(crate) fn keep_default(&mut self) {
+        let running = (self.release.clone(), self.line.clone());
+        self.loader.default.get_or_insert(running);
+    }
+
     /// Makes what runs the default.
     pub(crate) fn set_default_kernel(&mut self) {
         self.loader.default = Some((self.release.clone(), self.line.clone()));
