@@ -1,12 +1,13 @@
 //! One pass: bring presence up to date, plan, and turn the answer into effects.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use muster_model::{
-    Activity, ActivityName, ActivitySpec, Instant, Machine, MachinePlan, Phase, Plan, Presence, StepAction,
-    Uid, Unknown, Verdict,
+    Activity, ActivityName, ActivitySpec, Instant, Machine, MachineName, MachinePlan, Phase, Plan, Presence,
+    StepAction, Uid, Unknown, Verdict,
 };
+use muster_planner::Planner;
 
 use crate::durations::Measured;
 use crate::input::{Effect, Key, Note, NoteKind};
@@ -49,14 +50,16 @@ pub(crate) fn pass(state: &mut State, now: Instant) -> Vec<Effect> {
     state.world.applying = revision::is_applying(state);
     let touched = std::mem::take(&mut state.touched);
     let mut planner = std::mem::take(&mut state.planner);
-    let plan = planner.plan(&state.world, &touched);
+    planner.plan(&state.world, &touched);
+    let plan = planner.last();
+    let decided = decided(state, &planner);
     if let Some(next) = plan.next {
         state.wake_at(next);
     }
     let mut effects = tell_ends(state);
     effects.extend(deadlines::effects(state, now, &plan.cancels));
-    effects.extend(records(state, plan, now));
-    effects.extend(starts(state, plan, now));
+    effects.extend(records(state, &decided, now));
+    effects.extend(starts(state, &decided, now));
     effects.extend(totals(state, plan, now));
     state.planner = planner;
     effects.extend(estimates(state, now));
@@ -70,6 +73,21 @@ pub(crate) fn pass(state: &mut State, now: Instant) -> Vec<Effect> {
     }
     state.begun = true;
     effects
+}
+
+/// A machine's answer.
+type Answer<'a> = (&'a MachineName, &'a Arc<MachinePlan>);
+
+/// The answers that there may be something to do about: those decided anew, and those whose record is not as it was written.
+fn decided<'a>(state: &State, planner: &'a Planner) -> Vec<Answer<'a>> {
+    let all = &planner.last().machines;
+    let Some(decided) = planner.decided() else { return all.iter().collect() };
+    let unrecorded = state.unrecorded.iter().filter_map(|key| match key {
+        Key::Machine(name) => Some(name),
+        _ => None,
+    });
+    let names: BTreeSet<&MachineName> = decided.iter().chain(unrecorded).collect();
+    names.into_iter().filter_map(|name| all.get_key_value(name)).collect()
 }
 
 /// What waits as our epoch begins is ours to adopt: it was counted from the first plan on (rule A3).
@@ -99,10 +117,10 @@ pub(crate) fn note_numbers(state: &mut State) {
 }
 
 /// Creates what the plan starts: the reservation counts from here on, before any watch shows it (rule A3).
-fn starts(state: &mut State, plan: &Plan, now: Instant) -> Vec<Effect> {
+fn starts(state: &mut State, answers: &[Answer<'_>], now: Instant) -> Vec<Effect> {
     let mut effects = Vec::new();
     let epoch = state.world.epoch;
-    for (name, decided) in &plan.machines {
+    for (name, decided) in answers.iter().copied() {
         let Verdict::Start(spec) = &decided.verdict else { continue };
         if effects.len() >= STARTS_AT_ONCE * 2 {
             state.dirty = true;
@@ -258,17 +276,11 @@ fn cut(mut text: String) -> String {
 }
 
 /// Records each decision that differs from the last one.
-fn records(state: &mut State, plan: &Plan, now: Instant) -> Vec<Effect> {
+fn records(state: &mut State, answers: &[Answer<'_>], now: Instant) -> Vec<Effect> {
     let mut effects = Vec::new();
-    let unfinished: BTreeMap<_, _> = state
-        .world
-        .activities
-        .iter()
-        .filter(|(_, activity)| !activity.phase.is_finished())
-        .map(|(name, _)| (name.machine.clone(), name.clone()))
-        .collect();
     let mut new = Vec::new();
-    for (name, decided) in &plan.machines {
+    let mut later = Vec::new();
+    for (name, decided) in answers.iter().copied() {
         let Some(machine) = state.world.machines.get(name) else { continue };
         let old = state.machines.get(name);
         let start = matches!(decided.verdict, Verdict::Start(_));
@@ -281,14 +293,19 @@ fn records(state: &mut State, plan: &Plan, now: Instant) -> Vec<Effect> {
         if start && old.is_none() && decided.holds.is_empty() {
             continue;
         }
-        let decision = decision(state, machine, plan, decided, unfinished.get(name).cloned(), now);
+        let mut open = state.world.activities_of(name).rev().filter(|one| !one.phase.is_finished());
+        let unfinished = open.next().map(|activity| activity.spec.name.clone());
+        let decision = decision(state, machine, plan, decided, unfinished, now);
         let key = Key::Machine(name.clone());
-        if (!old.is_some_and(|old| old.records_like(&decision)) || state.unrecorded.contains(&key))
-            && state.may_write(&key, now)
-        {
-            new.push((name.clone(), decision));
+        if !old.is_some_and(|old| old.records_like(&decision)) || state.unrecorded.contains(&key) {
+            if state.may_write(&key, now) {
+                new.push((name.clone(), decision));
+            } else {
+                later.push(key);
+            }
         }
     }
+    state.unrecorded.extend(later);
     for (name, decision) in new {
         effects.extend(tell_verdict(state, &name, &decision));
         effects.push(Effect::RecordMachine { name: name.clone(), decision: Box::new(decision.clone()) });
@@ -356,7 +373,7 @@ fn is_healthy(state: &State, machine: &Machine) -> bool {
 }
 
 /// Tells people when a machine becomes blocked, and when it has converged.
-fn tell_verdict(state: &State, name: &muster_model::MachineName, decision: &Decision) -> Option<Effect> {
+fn tell_verdict(state: &State, name: &MachineName, decision: &Decision) -> Option<Effect> {
     let old = state.machines.get(name);
     if !state.begun && old.is_none() {
         return None;

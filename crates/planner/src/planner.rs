@@ -36,6 +36,7 @@ pub struct Planner {
     known: Option<Known>,
     base: Base,
     changed: BTreeSet<MachineName>,
+    decided: Option<BTreeSet<MachineName>>,
     nothing: Plan,
 }
 
@@ -64,16 +65,21 @@ impl Planner {
                 }
             }
         }
+        self.changed = known.take_changed();
         match &dirty {
-            Dirty::All => self.base = Base::of(snapshot),
-            Dirty::Some(_) => {
+            Dirty::All => {
+                self.base = Base::of(snapshot);
+                self.decided = None;
+            }
+            Dirty::Some(places) => {
+                let decided = places.iter().map(|place| known.name_of(*place).clone());
+                self.decided = Some(decided.chain(self.changed.iter().cloned()).collect());
                 self.base.now = snapshot.now;
                 for name in touched.machines.iter().filter(|name| !snapshot.machines.contains_key(*name)) {
                     known.cancel(name, cancel::of_nobody(snapshot, name));
                 }
             }
         }
-        self.changed = known.take_changed();
         &self.known.insert(known).plan
     }
 
@@ -81,6 +87,13 @@ impl Planner {
     #[must_use]
     pub fn changed(&self) -> &BTreeSet<MachineName> {
         &self.changed
+    }
+
+    /// The machines that the last plan decided: those touched, those whose time had come, those that start something, and those
+    /// for which these make a difference. `None`: all.
+    #[must_use]
+    pub fn decided(&self) -> Option<&BTreeSet<MachineName>> {
+        self.decided.as_ref()
     }
 
     /// The last plan; an empty one before the first.

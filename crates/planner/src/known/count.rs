@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use muster_model::{Machine, Snapshot, UpgradePolicy};
+use smol_str::SmolStr;
 
 use crate::budget::Standing;
 use crate::case::Case;
@@ -180,6 +181,9 @@ impl Known {
 
 /// Whether labels and facts, which places in waves and zones follow from, are the same.
 fn has_same_labels(before: &Machine, after: &Machine) -> bool {
-    let facts = |machine: &Machine| machine.reported.as_ref().map(|reported| reported.facts.clone());
     std::ptr::eq(before, after) || (before.labels == after.labels && facts(before) == facts(after))
+}
+
+fn facts(machine: &Machine) -> Option<&BTreeMap<SmolStr, SmolStr>> {
+    machine.reported.as_ref().map(|reported| &reported.facts)
 }

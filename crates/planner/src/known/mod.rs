@@ -204,6 +204,10 @@ impl Known {
         std::mem::take(&mut self.changed)
     }
 
+    pub(crate) fn name_of(&self, place: usize) -> &MachineName {
+        &self.kept[place].machine.name
+    }
+
     fn place_of(&self, machine: &MachineName) -> Option<usize> {
         self.kept.binary_search_by(|kept| kept.machine.name.cmp(machine)).ok()
     }
