@@ -7,6 +7,7 @@ use std::sync::Arc;
 use muster_schema::{Cause, CompiledSchema};
 use serde_json::{Value, json};
 
+use crate::definition_rules;
 use crate::managed;
 use crate::names;
 use crate::object::items;
@@ -39,7 +40,24 @@ pub(crate) fn default(definition: &mut Value) {
     }
 }
 
-/// Everything that is wrong with a definition, and the resource if nothing is.
+/// The resource of a definition that somebody writes, or everything that is wrong with it.
+///
+/// A stored one is only compiled: what an earlier version took must not keep the server from starting.
+pub(crate) fn accept(definition: &Value) -> Result<Resource, Vec<Cause>> {
+    let broken = definition_rules::broken(&definition["spec"]);
+    match compile(definition) {
+        Ok(resource) if broken.is_empty() => Ok(resource),
+        Ok(_) => Err(broken),
+        Err(mut causes) => {
+            // What does not compile about a schema may be just that.
+            causes.retain(|cause| broken.is_empty() || !cause.field.ends_with(".schema.openAPIV3Schema"));
+            causes.extend(broken);
+            Err(causes)
+        }
+    }
+}
+
+/// The resource of a definition, or why there can be none.
 pub(crate) fn compile(definition: &Value) -> Result<Resource, Vec<Cause>> {
     let spec = &definition["spec"];
     let mut causes = Vec::new();
@@ -139,11 +157,7 @@ pub(crate) fn compile(definition: &Value) -> Result<Resource, Vec<Cause>> {
 
 fn version(raw: &Value) -> Result<Version, String> {
     let schema = &raw["schema"]["openAPIV3Schema"];
-    let schema = if schema.is_object() {
-        Some(Arc::new(CompiledSchema::compile(schema).map_err(|error| format!("Invalid value: {error}"))?))
-    } else {
-        return Err("Required value: schemas are required".to_owned());
-    };
+    let schema = CompiledSchema::compile(schema).map_err(|error| format!("Invalid value: {error}"))?;
     let mut columns: Vec<Column> = items(&raw["additionalPrinterColumns"])
         .map(|column| Column {
             name: text(&column["name"]),
@@ -168,7 +182,7 @@ fn version(raw: &Value) -> Result<Version, String> {
         name: text(&raw["name"]),
         served: raw["served"] == true,
         deprecated,
-        schema,
+        schema: Some(Arc::new(schema)),
         columns,
         status: raw["subresources"]["status"].is_object(),
     })

@@ -15,6 +15,7 @@ mod backup;
 mod builtin;
 mod collector;
 mod definition;
+mod definition_rules;
 mod discovery;
 mod events;
 mod managed;

@@ -240,9 +240,7 @@ fn compile(ask: &Ask<'_>, object: &Value) -> Result<Option<Arc<crate::registry::
         return Ok(None);
     }
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
-    definition::compile(object)
-        .map(|resource| Some(resource.into()))
-        .map_err(|causes| ask.fault(causes, name))
+    definition::accept(object).map(|resource| Some(resource.into())).map_err(|causes| ask.fault(causes, name))
 }
 
 /// Why the writer did not take it, for the client.
