@@ -4,7 +4,7 @@
 //! file: who is selected (`select`), what is asked (`merge`), which upgrades (`upgrade`, `phasing`), what it comes to
 //! (`target`, `kernel`, `reboot`), what was tried (`attempts`), which changes make one transaction (`evaluate`,
 //! `transaction`), when (`window`, `overrides`), how many at a time (`budget`), what one activity carries (`steps`), how one
-//! machine stands (`machine`), what is no longer wanted (`cancel`), how items spread (`rollout`), and what the statuses say
+//! machine stands (`machine`, `draft`), what is no longer wanted (`cancel`), how items spread (`rollout`), and what the statuses say
 //! (`summary`). [`forecast`] runs it forward.
 //!
 //! [`Planner`] makes the same plan again and again, at the cost of what changed in between: it keeps what each machine counts
@@ -18,6 +18,7 @@ mod boots;
 mod budget;
 mod cancel;
 mod case;
+mod draft;
 mod evaluate;
 mod forecast;
 mod kernel;

@@ -9,8 +9,8 @@ use muster_model::{
 
 use crate::admit::Turn;
 use crate::case::Case;
+use crate::draft::Draft;
 use crate::known::{Kept, Known};
-use crate::machine::Draft;
 use crate::order::stable_hash;
 use crate::select::Resources;
 use crate::summary::Mark;

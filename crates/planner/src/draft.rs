@@ -1,0 +1,220 @@
+//! What is decided about one machine before budgets have their say, and the last word once they had it (rule S4).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use muster_model::{
+    ActivitySpec, MachinePlan, PackageKey, PackageWish, ProposalKey, Reason, RequirementVerdict, StepAction,
+    Verdict, WaitingOn, Wanted,
+};
+use smol_str::{SmolStr, ToSmolStr, format_smolstr};
+
+use crate::case::Case;
+use crate::kernel;
+use crate::machine::{State, States, World, asked};
+use crate::merge::Requirement;
+use crate::order::rank;
+use crate::select::Resources;
+use crate::target::{Judged, Outcome, wording};
+
+/// A requirement that is not as wanted.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// Whose it is: the baseline's number.
+    pub(crate) by: usize,
+    resource: SmolStr,
+    state: State,
+    installed: Option<SmolStr>,
+    target: Option<SmolStr>,
+}
+
+/// The answer for one machine, but for its budgets.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    /// What is decided already.
+    pub(crate) verdict: Option<Verdict>,
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) lifts: State,
+    pub(crate) total: usize,
+    pub(crate) wanted: Arc<Wanted>,
+    /// Holds that are ours by the report.
+    pub(crate) holds: BTreeSet<PackageKey>,
+    /// What would start.
+    pub(crate) spec: Option<Box<ActivitySpec>>,
+    /// The proposals that were looked for.
+    pub(crate) asked: BTreeSet<ProposalKey>,
+}
+
+/// What is not as wanted on one machine.
+pub(crate) fn entries(world: &World<'_>, case: &Case<'_>, states: &States) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    let blank = Judged { outcome: Outcome::NotCovered, installed: None, held: false };
+    for (place, (requirement, state)) in case.merged.enforced.iter().zip(&states.enforced).enumerate() {
+        if *state != State::Met {
+            let judged = case.evaluation.judged.get(place).unwrap_or(&blank);
+            // Who asks for the package alone has what it asks for.
+            let is_kernel = |by: &&usize| world.resources.packages[**by].kernel.is_some();
+            let by = requirement.by.iter().filter(|by| judged.outcome.boots().is_none() || is_kernel(by));
+            entries.extend(by.map(|by| entry(world, case, *by, requirement, judged, state.clone())));
+        }
+    }
+    for (place, requirement) in case.merged.observed.iter().enumerate() {
+        let judged = case.evaluation.observed.get(place).unwrap_or(&blank);
+        let verdict = match judged.outcome {
+            Outcome::Met => continue,
+            Outcome::NotCovered => asked([requirement.key.clone()]),
+            Outcome::Hold
+            | Outcome::Boot(_)
+            | Outcome::SetDefault(_)
+            | Outcome::Change(_)
+            | Outcome::Repair
+            | Outcome::Blocked(_) => Verdict::Blocked(Reason::ObserveOnly),
+        };
+        let stuck = || State::Stuck(verdict.clone());
+        entries.extend(requirement.by.iter().map(|by| entry(world, case, *by, requirement, judged, stuck())));
+    }
+    let Some(reported) = case.reported else { return entries };
+    if reported.report.reboot_required.is_some() {
+        for place in &case.merged.reboots {
+            let observes = State::Stuck(Verdict::Blocked(Reason::ObserveOnly));
+            entries.push(Entry {
+                by: *place,
+                resource: SmolStr::new_static("reboot"),
+                state: if world.resources.enforces(*place) { states.reboot.clone() } else { observes },
+                installed: Some(SmolStr::new_static("required")),
+                target: Some(SmolStr::new_static("rebooted")),
+            });
+        }
+    }
+    entries
+}
+
+fn entry(
+    world: &World<'_>,
+    case: &Case<'_>,
+    by: usize,
+    requirement: &Requirement,
+    judged: &Judged,
+    state: State,
+) -> Entry {
+    let target = match &judged.outcome {
+        Outcome::Change(Some(version)) => version.to_smolstr(),
+        Outcome::Change(None) => SmolStr::new_static("absent"),
+        Outcome::Hold => SmolStr::new_static("held"),
+        Outcome::Met
+        | Outcome::Boot(_)
+        | Outcome::SetDefault(_)
+        | Outcome::Repair
+        | Outcome::NotCovered
+        | Outcome::Blocked(_) => match requirement.wish {
+            PackageWish::Absent => SmolStr::new_static("absent"),
+            PackageWish::Present => SmolStr::from(wording(&requirement.version)),
+        },
+    };
+    let follows = world.resources.packages[by].kernel.is_some() && !requirement.spare;
+    if let Some(reported) = case.reported.filter(|_| follows) {
+        let (report, key) = (&reported.report, &requirement.key);
+        return Entry {
+            by,
+            resource: SmolStr::new_static("kernel"),
+            state,
+            installed: Some(kernel::running(report, key)),
+            target: kernel::aimed(report, requirement, &judged.outcome).or(Some(target)),
+        };
+    }
+    Entry {
+        by,
+        resource: requirement.key.to_smolstr(),
+        state,
+        installed: judged.installed.as_ref().map(|version| match judged.outcome {
+            Outcome::Repair => format_smolstr!("{version}, broken"),
+            _ => version.to_smolstr(),
+        }),
+        target: Some(target),
+    }
+}
+
+impl Draft {
+    /// What is said of an entry, given what the budgets said of what would start.
+    fn word<'a>(&'a self, state: &'a State, start: &'a Verdict) -> Option<&'a Verdict> {
+        match state {
+            State::Met => None,
+            State::Ready => Some(start),
+            // What was to come after an activity that does not start waits for what that waits for.
+            State::Stuck(Verdict::Waiting(WaitingOn::Activity { activity }))
+                if !matches!(start, Verdict::Start(_))
+                    && self.spec.as_ref().is_some_and(|spec| spec.name == *activity) =>
+            {
+                Some(start)
+            }
+            State::Stuck(verdict) => Some(verdict),
+        }
+    }
+
+    /// With what the budgets said of what would start.
+    pub(crate) fn decide(&self, resources: &Resources<'_>, start: &Verdict) -> MachinePlan {
+        let verdicts = self.entries.iter().filter_map(|entry| {
+            let verdict = self.word(&entry.state, start)?;
+            let requirement = RequirementVerdict {
+                baseline: resources.packages[entry.by].reference(),
+                resource: entry.resource.clone(),
+                verdict: verdict.clone(),
+                installed: entry.installed.clone(),
+                target: entry.target.clone(),
+            };
+            Some((rank(verdict), requirement))
+        });
+        let mut requirements: Vec<(u8, RequirementVerdict)> = verdicts.collect();
+        requirements.sort_by(|(left_rank, left), (right_rank, right)| {
+            let left = (
+                left_rank,
+                left.verdict.until().is_none(),
+                left.verdict.until(),
+                &left.resource,
+                &left.baseline,
+            );
+            left.cmp(&(
+                right_rank,
+                right.verdict.until().is_none(),
+                right.verdict.until(),
+                &right.resource,
+                &right.baseline,
+            ))
+        });
+        let first = requirements.first().map(|(_, first)| &first.verdict);
+        let verdict = match &self.verdict {
+            Some(verdict) => verdict.clone(),
+            None => first
+                .into_iter()
+                .chain(self.word(&self.lifts, start))
+                .min_by_key(|verdict| rank(verdict))
+                .cloned()
+                .unwrap_or(Verdict::Converged),
+        };
+        let mut holds = self.holds.clone();
+        if let Verdict::Start(spec) = start {
+            for step in &spec.steps {
+                if let StepAction::HoldPackages { hold, unhold: _ } = &step.action {
+                    holds.extend(hold.iter().cloned());
+                }
+            }
+        }
+        MachinePlan {
+            verdict,
+            requirements: requirements.into_iter().map(|(_, requirement)| requirement).collect(),
+            total: self.total,
+            wanted: self.wanted.clone(),
+            holds,
+        }
+    }
+
+    /// How one baseline's requirements stand on the machine.
+    pub(crate) fn verdicts_of<'a>(
+        &'a self,
+        by: usize,
+        start: &'a Verdict,
+    ) -> impl Iterator<Item = &'a Verdict> {
+        let entries = self.entries.iter().filter(move |entry| entry.by == by);
+        entries.filter_map(move |entry| self.word(&entry.state, start))
+    }
+}
