@@ -226,7 +226,8 @@ impl Judge<'_> {
         }
         if tally.unknown > 0 {
             let wanted = total.wanted + tally.unknown;
-            return Judged::Holds(None, Hold::Wave { done: total.done, wanted });
+            let zone = self.open_zone(tally, known);
+            return Judged::Holds(zone, Hold::Wave { done: total.done, wanted });
         }
         if total.wanted == 0 {
             // Its machines began with it and want something else by now: what they were to show is not shown.
@@ -264,6 +265,15 @@ impl Judge<'_> {
             progress.waves.insert(name, known);
         }
         zone
+    }
+
+    /// The first zone that is not known to be through: while it is not known what all machines want, none passes.
+    fn open_zone(&self, tally: &Tally, known: &WaveProgress) -> Option<OpenZone> {
+        let through = known.zone.as_ref().map_or(0, |zone| self.seats.zones_through(zone));
+        let (number, count) =
+            tally.zones.iter().find(|(number, count)| **number >= through && count.wanted > 0)?;
+        let name = self.seats.zones[*number].clone();
+        Some(OpenZone { number: *number, name, done: count.done, wanted: count.wanted, until: None })
     }
 
     /// The first zone that is not through, if there is one; without a zone key all machines are in the same.

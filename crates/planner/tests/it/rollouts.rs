@@ -185,6 +185,23 @@ fn a_zone_starts_when_the_one_before_has_passed_and_machines_without_one_are_las
     );
 }
 
+// rule: O6
+#[test]
+fn zones_take_turns_though_it_is_not_known_what_all_canaries_want() {
+    check(
+        "baseline fix zones zone: openssl >= 3.0.15
+         wave canary fix on ring=canary
+         machine a ring=canary zone=z1: openssl 3.0.14 -> 3.0.15
+         machine b ring=canary zone=z2: openssl 3.0.14 -> 3.0.15
+         machine c ring=canary zone=z2 no-inventory: openssl 3.0.13 -> 3.0.15",
+        expect![[r#"
+            + a: starts a-1: install openssl 3.0.14 > 3.0.15 for fix
+            ~ b: Zone O6: zone z1 of PackageBaseline/fix is first: 0 of 1 machine(s) have it
+            ~ c: Inventory V2: the machine was asked what is on offer for openssl:amd64
+        "#]],
+    );
+}
+
 // rule: O2, O6
 #[test]
 fn what_is_under_way_on_a_machine_that_wants_something_newer_by_now_is_waited_for() {
