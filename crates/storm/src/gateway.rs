@@ -188,6 +188,10 @@ impl Storm {
     pub(crate) fn gateway_starts(&mut self, g: usize) {
         let now = self.now;
         let gateway = &mut self.gateways[g];
+        // People may have started it before it would have come back by itself.
+        if gateway.up {
+            return;
+        }
         gateway.up = true;
         gateway.since = now;
         let renewed = gateway.renewed;
