@@ -46,18 +46,30 @@ fn a_storm_breaks_no_rule_and_the_fleet_arrives() {
     }
 }
 
-/// Planted bugs with a seed that finds each within a day of the storm, and the rule that is seen broken.
-const FOUND: &[(Plant, u64, &str)] = &[
-    (Plant::BudgetPlusOne, 1, "B2"),
-    (Plant::MaxUnavailablePlusOne, 1, "B2"),
-    (Plant::FailureNotCounted, 6, "B2"),
-    (Plant::TwoUnfinished, 1, "A1"),
+/// Planted bugs with a seed that finds each, within so many hours of the storm, and the rule that is seen broken.
+const FOUND: &[(Plant, u64, i64, &str)] = &[
+    (Plant::BudgetPlusOne, 0, 4, "B2"),
+    (Plant::MaxUnavailablePlusOne, 0, 4, "B2"),
+    (Plant::RequiredIgnored, 12, 24, "W1"),
+    (Plant::FailureNotCounted, 0, 8, "B2"),
+    (Plant::StaleCacheTrusted, 0, 12, "A1"),
+    (Plant::TwoUnfinished, 0, 4, "A1"),
+    (Plant::LateLeaderDelivered, 9, 24, "A3"),
+    (Plant::RetryWithoutBackoff, 0, 4, "B2"),
+    (Plant::MinReadyIgnored, 0, 4, "B2"),
+    (Plant::SilentStarted, 0, 4, "A4"),
+    (Plant::NotAdmittedStarted, 0, 4, "M5"),
+    (Plant::AbsentNotCounted, 2, 12, "B2"),
+    (Plant::DowngradeAllowed, 4, 24, "V5"),
+    (Plant::BarredStarted, 0, 8, "O3"),
+    (Plant::SuspendIgnored, 1, 24, "A3"),
+    (Plant::MachineSuspendIgnored, 1, 24, "M5"),
 ];
 
 #[test]
 fn planted_bugs_are_found_by_their_seeds() {
-    for (plant, seed, rule) in FOUND {
-        let with = broken(&run(hours(*seed, 24, Some(*plant))));
+    for (plant, seed, length, rule) in FOUND {
+        let with = broken(&run(hours(*seed, *length, Some(*plant))));
         let seen = with.iter().any(|line| line.contains(&format!(" {rule} ")));
         assert!(seen, "{} is not found by seed {seed}: {with:?}", plant.as_str());
     }
@@ -65,7 +77,7 @@ fn planted_bugs_are_found_by_their_seeds() {
 
 #[test]
 fn the_same_seeds_are_clean_without_them() {
-    let seeds: std::collections::BTreeSet<u64> = FOUND.iter().map(|(_, seed, _)| *seed).collect();
+    let seeds: std::collections::BTreeSet<u64> = FOUND.iter().map(|(_, seed, ..)| *seed).collect();
     for seed in seeds {
         let broken = broken(&run(hours(seed, 24, None)));
         assert!(broken.is_empty(), "seed {seed} breaks a rule by itself:\n{}", broken.join("\n"));
