@@ -50,7 +50,6 @@ fn a_storm_breaks_no_rule_and_the_fleet_arrives() {
 const FOUND: &[(Plant, u64, i64, &str)] = &[
     (Plant::BudgetPlusOne, 0, 4, "B2"),
     (Plant::MaxUnavailablePlusOne, 0, 4, "B2"),
-    (Plant::RequiredIgnored, 12, 24, "W1"),
     (Plant::FailureNotCounted, 0, 8, "B2"),
     (Plant::StaleCacheTrusted, 0, 12, "A1"),
     (Plant::TwoUnfinished, 0, 4, "A1"),
@@ -60,7 +59,6 @@ const FOUND: &[(Plant, u64, i64, &str)] = &[
     (Plant::SilentStarted, 0, 4, "A4"),
     (Plant::NotAdmittedStarted, 0, 4, "M5"),
     (Plant::AbsentNotCounted, 2, 12, "B2"),
-    (Plant::DowngradeAllowed, 4, 24, "V5"),
     (Plant::BarredStarted, 0, 8, "O3"),
     (Plant::SuspendIgnored, 1, 24, "A3"),
     (Plant::MachineSuspendIgnored, 1, 24, "M5"),
