@@ -2,15 +2,16 @@
 //! refers to (design §8).
 
 use std::collections::BTreeSet;
+use std::mem::{Discriminant, discriminant};
 
 use jiff::SignedDuration;
-use muster_model::{Activity, Instant, MachineName, Phase, StepAction};
+use muster_model::{Activity, Instant, Item, MachineName, Phase, Step, StepAction, Target};
 
 use crate::State;
 use crate::deadlines::ASKED;
 use crate::input::{Effect, Garbage};
 
-/// Failures that are kept whatever the limits: the four attempts of rule A6 judge the next one.
+/// The newest failures, which are kept whatever the limits.
 const FAILURES_KEPT: usize = 4;
 
 /// How long something must have been unreferenced before it is marked: a machine that comes back after a day's
@@ -74,15 +75,22 @@ fn activities(state: &mut State, now: Instant) -> Vec<Effect> {
     for machine in &machines {
         // Of a machine that is gone nothing is judged any more.
         let there = state.world.machines.contains_key(machine);
+        let retried = state.world.machines.get(machine).map_or(0, |machine| machine.retried_through);
         let mut finished = 0;
         let mut failures = 0;
+        let mut succeeded: Vec<Discriminant<StepAction>> = Vec::new();
         for (age, activity) in state.world.activities_of(machine).rev().enumerate() {
             if !activity.phase.is_finished() {
                 continue;
             }
             finished += 1;
+            if activity.phase == Phase::Succeeded {
+                succeeded.extend(activity.spec.steps.iter().map(|step| discriminant(&step.action)));
+            }
             failures += usize::from(activity.phase == Phase::Failed);
-            let failure = activity.phase == Phase::Failed && failures <= FAILURES_KEPT;
+            let failure = activity.phase == Phase::Failed
+                && (failures <= FAILURES_KEPT
+                    || (activity.spec.name.number > retried && may_count(state, activity, &succeeded)));
             let reboot = is_reboot(activity) && ended(activity) + DAY > now;
             if there && (age == 0 || failure || reboot) {
                 continue;
@@ -99,6 +107,24 @@ fn activities(state: &mut State, now: Instant) -> Vec<Effect> {
         state.wake_at(next);
     }
     effects
+}
+
+/// Whether a failure may still judge what is to come: it failed an item that is on record, so that it counts against that
+/// (rule O3) and as an attempt (rule A6); or it was at something else that has not succeeded since, such as a repair or a
+/// boot, of which there are few attempts and after some failures none (rule A6).
+fn may_count(state: &State, activity: &Activity, succeeded: &[Discriminant<StepAction>]) -> bool {
+    let is_on_record = |step: &Step, change: &muster_model::Change| {
+        let target = change.to.clone().map_or(Target::Absent, Target::Version);
+        let item = Item { package: change.package.clone(), target };
+        let rollouts = step.baselines.keys().filter_map(|baseline| state.world.rollouts.get(baseline));
+        rollouts.into_iter().any(|rollout| rollout.items.contains_key(&item))
+    };
+    activity.spec.steps.iter().any(|step| match &step.action {
+        StepAction::InstallPackages(transaction) | StepAction::RemovePackages(transaction) => {
+            transaction.requested.iter().any(|change| is_on_record(step, change))
+        }
+        action => !succeeded.contains(&discriminant(action)),
+    })
 }
 
 fn is_reboot(activity: &Activity) -> bool {

@@ -196,6 +196,44 @@ fn of_a_machine_that_is_gone_nothing_is_kept_for_ever() {
     assert!(short(&world.pass()).contains(&format!("delete {activity}")));
 }
 
+// rule: A6, A10, O3
+#[test]
+fn failures_that_count_stay_whatever_came_after_them() {
+    let mut world = World::new(1, 1);
+    let activity = world.one_pending();
+    let template = world.activities[&activity].clone();
+    let past = |world: &mut World, number: u64, action: Option<StepAction>, phase: Phase| {
+        let mut old = template.clone();
+        old.spec.name.number = number;
+        if let Some(action) = action {
+            old.spec.steps[0].action = action;
+        }
+        (old.phase, old.finished) = (phase, Some(world.now));
+        world.observe(Change::Activity(Box::new(old)));
+    };
+    // The item failed, a boot fell back; then dpkg was repaired again and again, in vain.
+    let reboot = StepAction::Reboot { kernel: None, command_line: CommandLine::default() };
+    past(&mut world, 1, None, Phase::Failed);
+    past(&mut world, 2, Some(reboot.clone()), Phase::Failed);
+    (3..=8).for_each(|number| past(&mut world, number, Some(StepAction::RepairPackages), Phase::Failed));
+    (9..=20).for_each(|number| past(&mut world, number, None, Phase::Refused));
+    let deleted = |world: &mut World| -> Vec<String> {
+        short(&world.pass()).into_iter().filter(|text| text.starts_with("delete")).collect()
+    };
+    assert_eq!(
+        deleted(&mut world),
+        ["delete m0-10", "delete m0-9"],
+        "refusals in a row say enough by the newest"
+    );
+    // Once dpkg is well again and the machine has booted, only the item's failure says something still.
+    past(&mut world, 21, Some(StepAction::RepairPackages), Phase::Succeeded);
+    past(&mut world, 22, Some(reboot), Phase::Succeeded);
+    world.wait(SignedDuration::from_hours(24 * 31));
+    let gone = deleted(&mut world);
+    assert!(!gone.contains(&"delete m0-1".to_owned()), "{gone:?}");
+    assert!(gone.contains(&"delete m0-2".to_owned()) && gone.contains(&"delete m0-3".to_owned()), "{gone:?}");
+}
+
 // rule: O3, W7
 #[test]
 fn a_baseline_that_cannot_be_read_for_a_while_keeps_its_bars() {
