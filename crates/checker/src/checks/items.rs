@@ -9,7 +9,7 @@ use crate::items::{
 };
 use crate::start::Start;
 use crate::violation::{About, Findings};
-use crate::world::{MachineState, World};
+use crate::world::{ActivityState, MachineState, World};
 
 pub(crate) fn check(world: &World, start: &Start<'_>, known: &Items, findings: &mut Findings<'_>) {
     let Some(machine) = start.machine else { return };
@@ -160,21 +160,30 @@ fn zones(
     let Some(zone_key) = &rollout.zone_key else { return };
     let zone =
         |machine: &MachineState| machine.spec.now().and_then(|spec| spec.labels.get(zone_key)).cloned();
-    let own = zone(machine);
+    // By name, the one of machines without the label last.
+    let order = |machine: &MachineState| {
+        let zone = zone(machine).filter(|zone| !zone.is_empty());
+        (zone.is_none(), zone)
+    };
+    let own = order(machine);
     let wave = wave_of(world, rollout, machine, start.at);
-    let other = world.activities.values().find(|activity| {
-        activity.is_in_flight()
-            && activity.carries(item)
-            && world
-                .machines
-                .get(&activity.spec.name.machine)
-                .is_some_and(|other| wave_of(world, rollout, other, start.at) == wave && zone(other) != own)
-    });
+    let of_wave = |activity: &ActivityState| {
+        let other = world.machines.get(&activity.spec.name.machine);
+        let zone = other.filter(|other| wave_of(world, rollout, other, start.at) == wave).map(order);
+        zone.filter(|_| activity.carries(item) && activity.spec.name != start.spec.name)
+    };
+    // A zone that has passed stays passed: who comes to want the item there later holds up none of the zones after it, and
+    // waits for none of them.
+    if world.activities.values().any(|activity| of_wave(activity).is_some_and(|zone| zone >= own)) {
+        return;
+    }
+    let is_before = |activity: &&ActivityState| of_wave(activity).is_some_and(|zone| zone < own);
+    let other = world.activities.values().filter(|activity| activity.is_in_flight()).find(is_before);
     if let Some(other) = other {
         let message = format!(
-            "{} in zone {:?}, while {} is under way in another",
+            "{} in zone {:?}, while {} is under way in one before it",
             item.name(),
-            own.as_deref().unwrap_or(""),
+            own.1.as_deref().unwrap_or(""),
             other.spec.name
         );
         findings.broken(
