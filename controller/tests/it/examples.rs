@@ -131,7 +131,7 @@ fn new_silicon_gets_its_packages_by_facts() {
         expect![[r#"
         compute-01: 5 of 6 requirements
         - microcode-intel intel-microcode:amd64: Unsatisfiable
-        - new-cpus kernel: ObserveOnly
+        - new-cpus kernel: Inventory
         - virtualization-hosts openvswitch-switch:amd64: Unsatisfiable
         - virtualization-hosts ovmf:amd64: Unsatisfiable
         - virtualization-hosts qemu-system-x86:amd64: Unsatisfiable
@@ -140,9 +140,9 @@ fn new_silicon_gets_its_packages_by_facts() {
         - gpu-nvidia linux-headers-amd64:amd64: Unsatisfiable
         - gpu-nvidia nvidia-driver:amd64: Unsatisfiable
         - microcode-amd amd64-microcode:amd64: Unsatisfiable
-        - new-cpus kernel: ObserveOnly
+        - new-cpus kernel: Inventory
         vm-01: 1 of 1 requirements
-        - new-cpus kernel: ObserveOnly
+        - new-cpus kernel: Inventory
     "#]],
     );
 }

@@ -251,13 +251,26 @@ impl Known {
         let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "mark-"}});
         let (code, mark) = ask(server, "POST", OBJECTS, &body).await;
         assert_eq!(code, 201, "{when}: {mark}");
-        let chunk = events.next().await.unwrap().unwrap();
-        let first: Value =
-            serde_json::from_slice(chunk.split(|byte| *byte == b'\n').next().unwrap()).unwrap();
-        match first["type"].as_str() {
-            Some("ERROR") => assert_eq!(first["object"]["code"], 410, "{when}: {first}"),
-            // Nothing happened in between: so nothing may be shown but what happens now.
-            _ => assert_eq!(version(&first["object"]), version(&mark), "{when}: {first}"),
+        // What was written and not seen before the end comes first, each once and in order, then what happens now.
+        let mut shown: Vec<u64> = Vec::new();
+        'watch: while shown.last() != Some(&version(&mark)) {
+            let chunk = events.next().await.unwrap().unwrap();
+            for line in chunk.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+                let event: Value = serde_json::from_slice(line).unwrap();
+                if event["type"] == "ERROR" {
+                    assert_eq!(event["object"]["code"], 410, "{when}: {event}");
+                    break 'watch;
+                }
+                let (last, next) = (shown.last().copied().unwrap_or(self.watched), version(&event["object"]));
+                assert!(last < next && next <= version(&mark), "{when}: {next} after {last}");
+                shown.push(next);
+            }
+        }
+        if shown.last() == Some(&version(&mark)) {
+            let told = self.objects.values().filter(|told| told.there && told.version > self.watched);
+            for told in told {
+                assert!(shown.contains(&told.version), "{when}: {} was left out", told.version);
+            }
         }
         let name = mark["metadata"]["name"].as_str().unwrap();
         ask(server, "DELETE", &format!("{OBJECTS}/{name}"), &Value::Null).await;

@@ -51,7 +51,6 @@ const FOUND: &[(Plant, u64, i64, &str)] = &[
     (Plant::BudgetPlusOne, 0, 4, "B2"),
     (Plant::MaxUnavailablePlusOne, 0, 4, "B2"),
     (Plant::FailureNotCounted, 0, 8, "B2"),
-    (Plant::StaleCacheTrusted, 0, 12, "A1"),
     (Plant::TwoUnfinished, 0, 4, "A1"),
     (Plant::LateLeaderDelivered, 9, 24, "A3"),
     (Plant::RetryWithoutBackoff, 0, 4, "B2"),
