@@ -48,10 +48,10 @@ impl Known {
                             *count -= machines;
                         }
                     }
-                    of_upgrade.retain(|_, count| *count > 0);
-                    if of_upgrade.len() < by.len() {
-                        **learned = true;
-                    }
+                    of_upgrade.retain(|_, count| {
+                        **learned |= *count == 0;
+                        *count > 0
+                    });
                     if of_upgrade.is_empty() {
                         lacking.remove(upgrade);
                     }

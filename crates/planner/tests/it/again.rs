@@ -60,6 +60,7 @@ fn resources(dice: &mut Dice) -> String {
     story.push_str("apt with linux-image: linux-image-6.1.0-50 - > 6.1.0-50\n");
     for (often, line) in [
         (3, "baseline other on role=web: nginx = 9\n"),
+        (2, "baseline more on zone=a upgrades All max 3:\n"),
         (2, "budget web on role=web max 1\n"),
         (2, "budget db on role=db min 50% ignore\n"),
         (4, "budget none on ring=canary max 0\n"),
