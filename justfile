@@ -26,6 +26,10 @@ quickstart:
 bench *ARGUMENTS:
     cargo bench -p muster-planner --bench scale -- {{ARGUMENTS}}
 
+# What the controller holds of a fleet, and what a pass costs.
+bench-fleet *ARGUMENTS:
+    cargo bench -p muster-fleet --bench scale -- {{ARGUMENTS}}
+
 # How fast the embedded API is, beside raw SQLite on the same disk: the table in docs/api.md.
 api-bench:
     cargo build -p muster-apiserver --examples

@@ -56,11 +56,11 @@ pub(crate) async fn gather(
     let kernel = kernel::read(host, &gathered.dpkg.packages).await?;
     Ok(Report {
         agent: env!("CARGO_PKG_VERSION").into(),
-        capabilities: capabilities(observe, host),
-        os: facts::os(host),
+        capabilities: capabilities(observe, host).into(),
+        os: facts::os(host).into(),
         architecture: gathered.dpkg.native.clone(),
         reboot_required: kernel::reboot_required(host, &kernel),
-        kernel,
+        kernel: kernel.into(),
         boot,
         inventory: gathered.digest.clone(),
         dpkg_interrupted: gathered.dpkg.interrupted,
@@ -68,7 +68,7 @@ pub(crate) async fn gather(
         security_upgradable: gathered.security_upgradable,
         phasing: gathered.phasing.clone(),
         failed_units: facts::failed_units(host).await,
-        hardware: facts::hardware(host).await,
+        hardware: facts::hardware(host).await.into(),
         last_activity,
     })
 }

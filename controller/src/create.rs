@@ -65,7 +65,7 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeMap;
     use std::sync::{Arc, Mutex};
 
     use http::{Method, Request, Response, StatusCode};
@@ -86,13 +86,14 @@ mod tests {
                 action: StepAction::RepairPackages,
                 baselines: BTreeMap::new(),
                 timeout: jiff::SignedDuration::from_hours(1),
-            }],
-            cause: Cause { revision: None, proposal: None },
-            budgets: BTreeSet::new(),
-            windows: BTreeMap::new(),
-            passed: BTreeSet::new(),
+            }]
+            .into(),
+            cause: Cause { revision: None, proposal: None }.into(),
+            budgets: muster_model::Shared::default(),
+            windows: muster_model::Shared::default(),
+            passed: muster_model::Shared::default(),
             expiry: jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1),
-            health: HealthCheck::default(),
+            health: HealthCheck::default().into(),
         }
     }
 

@@ -119,7 +119,7 @@ impl Core {
                     .iter()
                     .map(|step| WireStep::new(&step.action, step.timeout))
                     .collect(),
-                health: model.spec.health,
+                health: muster_model::HealthCheck::clone(&model.spec.health),
                 expires_in_seconds: left,
                 cancel: model.cancel,
             })

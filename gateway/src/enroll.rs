@@ -92,12 +92,12 @@ impl Core {
 
     /// The token, if it is good for one machine more; stored hashed, so it is found by its hash.
     async fn token(&self, secret: &str) -> Result<(std::sync::Arc<Fleet>, EnrollmentToken), Refusal> {
-        let hash = Digest::of(secret.as_bytes());
+        let hash = Digest::of(secret.as_bytes()).to_string();
         let now = (self.clock)();
         for fleet in &self.fleets {
             let tokens = fleet.apis.tokens.list(&ListParams::default()).await;
             let tokens = tokens.map_err(|error| Refusal::unavailable("the enrolment", &error))?;
-            let found = tokens.items.into_iter().find(|token| token.spec.secret_hash == hash.as_str());
+            let found = tokens.items.into_iter().find(|token| token.spec.secret_hash == hash);
             if let Some(token) = found.filter(|token| token.spec.expiry_time.0 > now) {
                 return Ok((fleet.clone(), token));
             }
@@ -120,7 +120,7 @@ impl Core {
             let existing = fleet.apis.machines.get_opt(&name).await.map_err(failed)?;
             if let Some(machine) = &existing {
                 let same_key =
-                    machine.annotations().get(ANNOTATION_KEY).is_some_and(|known| known == key.as_str());
+                    machine.annotations().get(ANNOTATION_KEY).is_some_and(|known| *known == key.to_string());
                 match (&machine.spec.identity, same_key) {
                     (Some(_), true) if machine.spec.revoked => return Err(Refusal::revoked()),
                     (Some(_), true) => return Ok((machine.clone(), true)),

@@ -117,7 +117,7 @@ pub(crate) async fn enroll(arguments: &EnrollArguments, printer: Printer) -> Res
         Output::Json => {
             printer.json(&Answer {
                 token: &secret,
-                ca_sha256: root.hex(),
+                ca_sha256: &root.hex(),
                 gateway: format!("https://{address}"),
                 command,
             });

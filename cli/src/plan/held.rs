@@ -107,10 +107,9 @@ fn guards(world: &Snapshot) -> Guards {
 /// Machines that are there already, with their labels and facts before and after.
 fn machines(before: &Snapshot, after: &Snapshot) -> Vec<LabelledMachine> {
     let labels = |machine: &Machine| {
-        let facts = machine.reported.as_ref().map(|reported| reported.facts.clone());
-        let mut all: BTreeMap<SmolStr, SmolStr> = facts.unwrap_or_default();
-        all.extend(machine.labels.clone());
-        all
+        let facts = machine.reported.as_ref().map(|reported| &*reported.facts);
+        let all = facts.into_iter().flatten().chain(&*machine.labels);
+        all.map(|(key, value)| (key.clone(), value.clone())).collect::<BTreeMap<SmolStr, SmolStr>>()
     };
     let one = |(name, machine): (_, &std::sync::Arc<Machine>)| {
         let was = labels(machine);

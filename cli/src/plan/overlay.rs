@@ -10,7 +10,7 @@ use std::sync::Arc;
 use muster_crds::FleetMachine;
 use muster_crds::UID_UNSAVED;
 use muster_model::{
-    BaselineCommon, Machine, MachineName, ObjectName, Policy, Presence, Provenance, Snapshot, Uid,
+    BaselineCommon, Machine, MachineName, ObjectName, Policy, Presence, Provenance, Shared, Snapshot, Uid,
 };
 use muster_source::{ChangeSet, Kind, Model, Object};
 use muster_state::{Owners, SourceFields, read::place};
@@ -174,7 +174,7 @@ fn unheard(name: &MachineName) -> Machine {
     Machine {
         name: name.clone(),
         uid: Uid::parse(UID_UNSAVED).expect("a constant that is a uid"),
-        labels: BTreeMap::new(),
+        labels: Shared::default(),
         admitted: false,
         suspend: false,
         revoked: false,

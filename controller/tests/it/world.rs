@@ -254,14 +254,15 @@ pub(crate) fn report(inventory: &Digest) -> Report {
             Capability::Journal,
         ]
         .into(),
-        os: Os { id: "debian".into(), version_id: "12".into(), codename: "bookworm".into() },
+        os: Os { id: "debian".into(), version_id: "12".into(), codename: "bookworm".into() }.into(),
         architecture: Architecture::parse("amd64").unwrap(),
         kernel: Kernel {
             booted: "6.1.0-1-amd64".into(),
             installed: Vec::new(),
             next_boot: None,
             command_line: "quiet".into(),
-        },
+        }
+        .into(),
         boot: Boot { id: "5f1d".into(), time: "2026-11-01T00:00:00Z".parse().unwrap() },
         reboot_required: None,
         inventory: inventory.clone(),
@@ -270,7 +271,7 @@ pub(crate) fn report(inventory: &Digest) -> Report {
         security_upgradable: 0,
         phasing: BTreeMap::new(),
         failed_units: BTreeSet::new(),
-        hardware: Hardware::default(),
+        hardware: Hardware::default().into(),
         last_activity: 0,
     }
 }

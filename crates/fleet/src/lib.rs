@@ -12,6 +12,7 @@ mod durations;
 mod history;
 mod input;
 mod pass;
+mod pool;
 mod presence;
 mod record;
 mod revision;

@@ -12,6 +12,7 @@ use smol_str::SmolStr;
 
 use crate::durations::Durations;
 use crate::input::{Change, Garbage, GatewayLease, Key, PresenceShard, SourceState, Written};
+use crate::pool::Pool;
 use crate::record::Decision;
 use crate::{pass, presence, revision};
 
@@ -90,6 +91,8 @@ pub struct State {
     pub(crate) next_look: Option<Instant>,
     /// When the first machine that reported and that no gateway speaks of counts as silent.
     pub(crate) first_words: Option<Instant>,
+    /// What many machines and activities have alike.
+    pub(crate) pool: Pool,
     /// Plans again at the cost of what changed.
     pub(crate) planner: Planner,
     /// What of the world changed since it planned last.
@@ -182,6 +185,7 @@ impl State {
                 let known = world.machines.get(&machine.name);
                 machine.presence = known.map_or(Presence::Never, |known| known.presence);
                 self.presence_dirty |= known.is_none();
+                self.pool.share_machine(&mut machine);
                 world.machines.insert(machine.name.clone(), Arc::new(*machine));
             }
             Change::MachineGone(name) => {
@@ -368,7 +372,7 @@ impl State {
         }
     }
 
-    fn observe_activity(&mut self, activity: Activity) {
+    fn observe_activity(&mut self, mut activity: Activity) {
         let name = activity.spec.name.clone();
         self.reserved.remove(&name);
         self.complained.remove(&name);
@@ -392,7 +396,9 @@ impl State {
             self.told.insert(name.clone());
         }
         self.durations.observe(&activity);
-        self.world.activities.insert(name, Arc::new(activity));
+        let machine = self.world.machines.get(&name.machine).map(AsRef::as_ref);
+        self.pool.share_activity(&mut activity, machine);
+        self.world.activities.insert(activity.spec.name.clone(), Arc::new(activity));
     }
 
     fn mark_seen(&mut self, garbage: Garbage, marked: Option<Instant>) {

@@ -8,7 +8,7 @@ use smol_str::SmolStr;
 
 use crate::{
     ActivityName, BaselineRef, Change, CommandLine, Conffiles, Cover, Digest, Instant, KernelChoice,
-    ObjectName, PackageKey, Passed, Uid, UnitName,
+    ObjectName, PackageKey, Passed, Shared, Uid, UnitName,
 };
 
 /// What an activity is to do; never changes once created (rule A1, style 4).
@@ -19,23 +19,23 @@ pub struct ActivitySpec {
     /// The machine's uid: a machine of the same name made anew is another one.
     pub machine_uid: Uid,
     /// In this order.
-    pub steps: Vec<Step>,
+    pub steps: Shared<Vec<Step>>,
     /// Why it exists.
-    pub cause: Cause,
+    pub cause: Shared<Cause>,
     /// The DisruptionBudgets that it is charged to (rule B6).
-    pub budgets: BTreeSet<ObjectName>,
+    pub budgets: Shared<BTreeSet<ObjectName>>,
     /// The Allow windows that it started in, by what they cover.
-    pub windows: BTreeMap<Cover, ObjectName>,
+    pub windows: Shared<BTreeMap<Cover, ObjectName>>,
     /// The windows and freezes that its steps pass, and by which overrides (rule W9).
-    pub passed: BTreeSet<Passed>,
+    pub passed: Shared<BTreeSet<Passed>>,
     /// No step starts after it (rule A4).
     pub expiry: Instant,
     /// Must be so for `settle` after the last step.
-    pub health: HealthCheck,
+    pub health: Shared<HealthCheck>,
 }
 
 /// What must be healthy after the last step: the union over the baselines served (rule S1).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HealthCheck {
     /// Units that must be active.
@@ -47,7 +47,7 @@ pub struct HealthCheck {
 }
 
 /// Why an activity exists.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cause {
     /// The revision of the resources in force, if they came from a source.
     pub revision: Option<SmolStr>,
@@ -56,7 +56,7 @@ pub struct Cause {
 }
 
 /// One step and the baselines that it serves and is charged to (rule A8).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Step {
     /// What to do.
     pub action: StepAction,
@@ -67,7 +67,7 @@ pub struct Step {
 }
 
 /// What a step does.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum StepAction {
     /// One apt transaction that installs, upgrades or downgrades (and removes, where that is permitted).
     InstallPackages(Transaction),
@@ -144,7 +144,7 @@ impl StepAction {
 }
 
 /// An exact apt transaction: what was asked for and what comes with it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Transaction {
     /// What requirements asked for.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::{
-    Architecture, DebianVersion, Digest, Instant, MachineName, PackageKey, PackageName, Uid, UnitName,
+    Architecture, DebianVersion, Digest, Instant, MachineName, PackageKey, PackageName, Shared, Uid, UnitName,
 };
 
 /// One machine.
@@ -19,7 +19,7 @@ pub struct Machine {
     /// Its FleetMachine's uid.
     pub uid: Uid,
     /// Labels from Git, a person or its enrolment token, and the mirrored facts.
-    pub labels: BTreeMap<SmolStr, SmolStr>,
+    pub labels: Shared<BTreeMap<SmolStr, SmolStr>>,
     /// Whether it may be planned for (rule M5).
     pub admitted: bool,
     /// A person took it out of planning for now.
@@ -92,7 +92,7 @@ pub struct Reported {
     #[serde(flatten)]
     pub report: Report,
     /// Labels derived from it: `fact.muster.dev/os` and so on.
-    pub facts: BTreeMap<SmolStr, SmolStr>,
+    pub facts: Shared<BTreeMap<SmolStr, SmolStr>>,
 }
 
 /// The body of a report: what the agent found on the machine. Nothing in it changes unless the machine does.
@@ -102,13 +102,13 @@ pub struct Report {
     /// The agent's version.
     pub agent: SmolStr,
     /// What the agent can do there.
-    pub capabilities: BTreeSet<Capability>,
+    pub capabilities: Shared<BTreeSet<Capability>>,
     /// The operating system, from os-release(5).
-    pub os: Os,
+    pub os: Shared<Os>,
     /// dpkg's native architecture.
     pub architecture: Architecture,
     /// Kernels.
-    pub kernel: Kernel,
+    pub kernel: Shared<Kernel>,
     /// The present boot.
     pub boot: Boot,
     /// Whether a reboot is required, since when and why.
@@ -135,7 +135,7 @@ pub struct Report {
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub failed_units: BTreeSet<UnitName>,
     /// Hardware facts: CPU, GPUs, virtualization, memory.
-    pub hardware: Hardware,
+    pub hardware: Shared<Hardware>,
     /// The last activity that the agent carried out to its end there; 0: none. Lets numbers survive a lost record.
     #[serde(default)]
     pub last_activity: u64,
@@ -171,7 +171,7 @@ impl Capability {
 }
 
 /// An operating system, from os-release(5).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Os {
     /// `ID`: `debian`, `ubuntu`.
@@ -185,7 +185,7 @@ pub struct Os {
 }
 
 /// The three facts of rule K1, and the command line.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Kernel {
     /// The running release, as `uname -r` says it.
@@ -238,7 +238,7 @@ pub struct RebootRequired {
 }
 
 /// Hardware facts.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Hardware {
     /// `vendor_id` of /proc/cpuinfo: `GenuineIntel`, `AuthenticAMD`, or the implementer on arm64.
@@ -267,7 +267,7 @@ pub struct Hardware {
 impl Report {
     /// The facts that selectors can read, by label key (design §4).
     #[must_use]
-    pub fn facts(&self) -> BTreeMap<SmolStr, SmolStr> {
+    pub fn facts(&self) -> Shared<BTreeMap<SmolStr, SmolStr>> {
         let mut facts = BTreeMap::new();
         let mut put = |key: &str, value: &str| {
             let value: String =
@@ -289,7 +289,7 @@ impl Report {
         for gpu in &self.hardware.gpus {
             put(&format!("gpu.fact.muster.dev/{gpu}"), "true");
         }
-        facts
+        facts.into()
     }
 
     /// The digest that a heartbeat confirms.

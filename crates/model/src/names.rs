@@ -174,24 +174,17 @@ name!(
     UnitName, "unit name", unit
 );
 
-/// A SHA-256 in the form `sha256:` and 64 lower-case hexadecimal digits.
+/// A SHA-256; as text `sha256:` and 64 lower-case hexadecimal digits.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "SmolStr", into = "SmolStr")]
-pub struct Digest(SmolStr);
+pub struct Digest([u8; 32]);
 
 impl Digest {
     /// The digest of some bytes.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         use sha2::Digest as _;
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut text = String::with_capacity(71);
-        text.push_str("sha256:");
-        for byte in sha2::Sha256::digest(bytes) {
-            text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-            text.push(char::from(DIGITS[usize::from(byte & 15)]));
-        }
-        Self(SmolStr::new(text))
+        Self(sha2::Sha256::digest(bytes).into())
     }
 
     /// Parses `sha256:<64 hexadecimal digits>`.
@@ -199,24 +192,29 @@ impl Digest {
     /// # Errors
     /// When the text has any other form.
     pub fn parse(text: &str) -> Result<Self, NameError> {
-        let hex = text.strip_prefix("sha256:").unwrap_or("");
-        if hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
-            Ok(Self(SmolStr::new(text)))
-        } else {
-            Err(refuse(text, "digest", "write sha256: and 64 lower-case hexadecimal digits"))
+        let wrong = || refuse(text, "digest", "write sha256: and 64 lower-case hexadecimal digits");
+        let hex = text.strip_prefix("sha256:").filter(|hex| hex.len() == 64).ok_or_else(wrong)?;
+        let digit = |digit: u8| match digit {
+            b'0'..=b'9' => Some(digit - b'0'),
+            b'a'..=b'f' => Some(digit - b'a' + 10),
+            _ => None,
+        };
+        let mut bytes = [0; 32];
+        for (byte, digits) in bytes.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
+            *byte = digit(digits[0])
+                .zip(digit(digits[1]))
+                .map(|(high, low)| high << 4 | low)
+                .ok_or_else(wrong)?;
         }
-    }
-
-    /// The whole digest as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
+        Ok(Self(bytes))
     }
 
     /// The hexadecimal digits alone, for object names.
     #[must_use]
-    pub fn hex(&self) -> &str {
-        &self.0["sha256:".len()..]
+    pub fn hex(&self) -> String {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
     }
 }
 
@@ -229,19 +227,19 @@ impl TryFrom<SmolStr> for Digest {
 
 impl From<Digest> for SmolStr {
     fn from(digest: Digest) -> SmolStr {
-        digest.0
+        SmolStr::from(digest.to_string())
     }
 }
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        write!(f, "sha256:{}", self.hex())
     }
 }
 
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -370,7 +368,7 @@ mod tests {
     fn a_digest_is_of_the_bytes() {
         let digest = Digest::of(b"");
         assert_eq!(digest.hex(), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
-        assert_eq!(Digest::parse(digest.as_str()).unwrap(), digest);
+        assert_eq!(Digest::parse(&digest.to_string()).unwrap(), digest);
         assert!(Digest::parse("sha256:xyz").is_err());
     }
 }

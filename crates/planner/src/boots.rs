@@ -52,7 +52,7 @@ pub(crate) fn closed(world: &World<'_>, case: &Case<'_>, passes: &Passes) -> Opt
 /// The kernel that a reboot which the machine asks for is to try: the newest of the flavour that runs, where no kernel
 /// baseline decides. The loader's default is the last good one, so a plain reboot would not come to it.
 pub(crate) fn waiting(case: &Case<'_>, reported: &Reported) -> Option<KernelChoice> {
-    let muster_model::Kernel { booted, installed, .. } = &reported.report.kernel;
+    let muster_model::Kernel { booted, installed, .. } = &*reported.report.kernel;
     let selects = reported.report.capabilities.contains(&Capability::KernelSelection);
     if !selects || case.merged.kernel.is_some() {
         return None;

@@ -101,7 +101,7 @@ impl<'a> Kernels<'a> {
         if merged.kernel.is_none() && !observes {
             return Self { selects, facts: None };
         }
-        let muster_model::Kernel { booted, installed, next_boot, command_line } = &report.kernel;
+        let muster_model::Kernel { booted, installed, next_boot, command_line } = &*report.kernel;
         let fits = |line: &CommandLine| line.fits(command_line);
         let image = installed.iter().find(|kernel| kernel.release == *booted);
         let waits = report.reboot_required.as_ref();

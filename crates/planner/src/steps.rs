@@ -44,9 +44,9 @@ pub(crate) fn compose(
     Some(ActivitySpec {
         name,
         machine_uid: case.machine.uid.clone(),
-        health: health(world.resources, &steps),
-        steps,
-        cause: Cause { revision: world.snapshot.revision.clone(), proposal },
+        health: health(world.resources, &steps).into(),
+        steps: steps.into(),
+        cause: Cause { revision: world.snapshot.revision.clone(), proposal }.into(),
         budgets: case
             .picked
             .budgets

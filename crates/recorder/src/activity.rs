@@ -2,7 +2,11 @@
 
 use jiff::SignedDuration;
 use muster_checker::event::{self, ActivityFinished, ActivityFound, StepEvent, What};
-use muster_model::{Activity, ActivitySpec, GoDuration, MAX_DURATION, PackageName, Phase, StepAction};
+use std::collections::{BTreeMap, BTreeSet};
+
+use muster_model::{
+    Activity, ActivitySpec, GoDuration, HealthCheck, MAX_DURATION, PackageName, Phase, StepAction,
+};
 
 /// A length as resources write it.
 pub(crate) fn duration(length: SignedDuration) -> GoDuration {
@@ -24,11 +28,11 @@ pub(crate) fn spec(spec: &ActivitySpec) -> event::ActivitySpec {
         steps: steps.collect(),
         revision: cause.revision.clone(),
         proposal: cause.proposal.clone(),
-        budgets: budgets.clone(),
-        windows: windows.clone(),
+        budgets: BTreeSet::clone(budgets),
+        windows: BTreeMap::clone(windows),
         overrides: passed.iter().map(|one| one.by.clone()).collect(),
         expiry: *expiry,
-        health: health.clone(),
+        health: HealthCheck::clone(health),
     }
 }
 

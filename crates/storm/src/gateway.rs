@@ -384,7 +384,7 @@ impl Storm {
     /// Makes sure that what a report refers to is there, and stays.
     fn keep_inventory(&mut self, report: &Report, inventory: Arc<Inventory>) {
         let name = report.inventory.clone();
-        let kept = self.api.get(Kind::Inventory, name.as_str()).map(|stored| stored.value.clone());
+        let kept = self.api.get(Kind::Inventory, &name.to_string()).map(|stored| stored.value.clone());
         if !matches!(kept.as_deref(), Some(Value::Inventory(_, _, None))) {
             self.api.put(Value::Inventory(name, inventory, None));
         }
@@ -396,7 +396,8 @@ impl Storm {
         let wanted = object.wanted.as_ref().map(WantedSet::digest);
         let taken = reported == Some(&key.inventory) && wanted.as_ref() == Some(&key.wanted);
         if taken {
-            let kept = self.api.get(Kind::Proposal, key.digest().as_str()).map(|stored| stored.value.clone());
+            let kept =
+                self.api.get(Kind::Proposal, &key.digest().to_string()).map(|stored| stored.value.clone());
             if !matches!(kept.as_deref(), Some(Value::Proposal(_, _, None))) {
                 self.api.put(Value::Proposal(key.clone(), Arc::new(proposal), None));
             }

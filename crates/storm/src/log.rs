@@ -1,6 +1,6 @@
 //! What is true in the storm's world, as events for the checker (docs/events.md).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 use muster_checker::event::{
@@ -10,9 +10,9 @@ use muster_checker::event::{
 };
 use muster_fleet::Decision;
 use muster_model::{
-    Approval, BaselineKind, BaselineRef, BudgetLimit, Digest, GoDuration, Item, ItemProgress, LabelSelector,
-    LabelTest, MachineName, Picks, Provenance, Relation, Reported, Target, UpgradePolicy, Verdict,
-    VersionRequirement, When,
+    Approval, BaselineKind, BaselineRef, BudgetLimit, Digest, GoDuration, HealthCheck, Item, ItemProgress,
+    LabelSelector, LabelTest, MachineName, Picks, Provenance, Relation, Reported, Target, UpgradePolicy,
+    Verdict, VersionRequirement, When,
 };
 use smol_str::SmolStr;
 
@@ -214,7 +214,7 @@ fn machine(from: &MachineObject) -> Machine {
     Machine {
         name: machine.name.clone(),
         uid: machine.uid.clone(),
-        labels: machine.labels.clone(),
+        labels: BTreeMap::clone(&machine.labels),
         admitted: machine.admitted,
         suspend: machine.suspend,
         revoked: machine.revoked,
@@ -239,11 +239,11 @@ pub(crate) fn spec(from: &muster_model::ActivitySpec) -> ActivitySpec {
         steps: from.steps.iter().map(step).collect(),
         revision: from.cause.revision.clone(),
         proposal: from.cause.proposal.clone(),
-        budgets: from.budgets.clone(),
-        windows: from.windows.clone(),
+        budgets: BTreeSet::clone(&from.budgets),
+        windows: BTreeMap::clone(&from.windows),
         overrides: BTreeSet::new(),
         expiry: from.expiry,
-        health: from.health.clone(),
+        health: HealthCheck::clone(&from.health),
     }
 }
 
@@ -314,25 +314,27 @@ impl Storm {
             return;
         }
         let Reported { session, sequence, digest: _, time, report, facts } = reported;
-        let packages =
-            match self.api.get(Kind::Inventory, report.inventory.as_str()).map(|stored| stored.value.clone())
-            {
-                Some(value) => match value.as_ref() {
-                    Value::Inventory(_, inventory, _) => {
-                        inventory.packages.iter().map(reported_package).collect()
-                    }
-                    _ => Vec::new(),
-                },
-                None => Vec::new(),
-            };
+        let packages = match self
+            .api
+            .get(Kind::Inventory, &report.inventory.to_string())
+            .map(|stored| stored.value.clone())
+        {
+            Some(value) => match value.as_ref() {
+                Value::Inventory(_, inventory, _) => {
+                    inventory.packages.iter().map(reported_package).collect()
+                }
+                _ => Vec::new(),
+            },
+            None => Vec::new(),
+        };
         self.log(What::Report(Box::new(Report {
             machine: name.clone(),
             session: *session,
             sequence: *sequence,
             received: *time,
             architecture: report.architecture.clone(),
-            capabilities: report.capabilities.clone(),
-            facts: facts.clone(),
+            capabilities: BTreeSet::clone(&report.capabilities),
+            facts: BTreeMap::clone(facts),
             boot_id: report.boot.id.clone(),
             kernel: report.kernel.booted.clone(),
             command_line: report.kernel.command_line.clone(),

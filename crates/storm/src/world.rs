@@ -7,7 +7,8 @@ use muster_model::{
     AbsentMachines, Approval, BaselineCommon, Budget, BudgetLimit, Conffiles, Cover, Health, Instant,
     LabelSelector, LabelTest, Machine, MachineName, Mode, ObjectName, PackageBaseline, PackageName,
     PackageRequirement, PackageWish, Permit, Picks, Policy, Presence, RebootPolicy, RebootWhen, Recurrence,
-    RolloutSpec, Schedule, Share, Uid, UnitName, VersionRequirement, Wave, When, Window, WindowAction, Zone,
+    RolloutSpec, Schedule, Share, Shared, Uid, UnitName, VersionRequirement, Wave, When, Window,
+    WindowAction, Zone,
 };
 use smol_str::SmolStr;
 
@@ -157,7 +158,7 @@ impl Storm {
         .collect();
         let uid = self.api.uid();
         let admitted = !self.dice.permille(40);
-        self.put_machine(machine(host.clone(), uid.clone(), labels, admitted));
+        self.put_machine(machine(host.clone(), uid.clone(), labels.into(), admitted));
         let booted = self.now - self.dice.minutes(60, 5000);
         self.hosts.push(Host::new(host, uid, suite, dpkg, release, booted));
     }
@@ -249,7 +250,7 @@ impl Storm {
 pub(crate) fn machine(
     name: MachineName,
     uid: Uid,
-    labels: BTreeMap<SmolStr, SmolStr>,
+    labels: Shared<BTreeMap<SmolStr, SmolStr>>,
     admitted: bool,
 ) -> Machine {
     Machine {

@@ -158,19 +158,21 @@ impl Reader {
         Some(muster_model::ActivitySpec {
             name: name?,
             machine_uid: machine_uid?,
-            steps: steps?,
+            steps: steps?.into(),
             cause: muster_model::Cause {
                 revision: cause.revision.as_deref().map(Into::into),
                 proposal: proposal?,
-            },
+            }
+            .into(),
             budgets: budgets?,
-            windows: open,
-            passed,
+            windows: open.into(),
+            passed: passed.into(),
             expiry: expiry_time.0,
             health: HealthCheck {
                 units: units?,
                 settle_seconds: u32::try_from(settle?.as_secs()).unwrap_or(u32::MAX),
-            },
+            }
+            .into(),
         })
     }
 

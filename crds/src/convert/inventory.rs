@@ -105,7 +105,7 @@ impl PackageInventory {
         }
         let inventory: Inventory = serde_json::from_slice(&json).map_err(InventoryError::Json)?;
         let found = inventory.digest();
-        if found.as_str() != digest {
+        if found.to_string() != *digest {
             return Err(InventoryError::Digest { found, written: digest.clone() });
         }
         Ok(inventory)

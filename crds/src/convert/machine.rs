@@ -59,7 +59,7 @@ impl FleetMachine {
             Some(Machine {
                 name: name?,
                 uid: uid?,
-                labels: labels(self.metadata.labels.as_ref()),
+                labels: labels(self.metadata.labels.as_ref()).into(),
                 admitted: *admitted,
                 suspend: *suspend,
                 revoked: *revoked,
@@ -101,9 +101,10 @@ impl Reader {
                     id: reported.os.id.as_str().into(),
                     version_id: reported.os.version_id.as_str().into(),
                     codename: reported.os.codename.as_str().into(),
-                },
+                }
+                .into(),
                 architecture: architecture?,
-                kernel: kernel?,
+                kernel: kernel?.into(),
                 boot: Boot { id: reported.boot.id.as_str().into(), time: reported.boot.time.0 },
                 reboot_required,
                 inventory: inventory?,
@@ -112,10 +113,10 @@ impl Reader {
                 security_upgradable: reported.security_upgradable,
                 phasing: reported.phasing.iter().map(|(update, draw)| (update.into(), *draw)).collect(),
                 failed_units: failed_units?,
-                hardware: hardware(&reported.hardware),
+                hardware: hardware(&reported.hardware).into(),
                 last_activity: reported.last_activity,
             },
-            facts: labels(Some(&reported.facts)),
+            facts: labels(Some(&reported.facts)).into(),
         })
     }
 
@@ -171,7 +172,7 @@ impl ReportedStatus {
         let Report {
             agent,
             capabilities,
-            os: Os { id, version_id, codename },
+            os,
             architecture,
             kernel,
             boot: Boot { id: boot_id, time: booted },
@@ -185,6 +186,7 @@ impl ReportedStatus {
             hardware,
             last_activity,
         } = report;
+        let Os { id, version_id, codename } = &**os;
         Self {
             session: *session,
             sequence: *sequence,

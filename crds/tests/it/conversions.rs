@@ -171,7 +171,7 @@ pub(crate) fn reported() -> Reported {
     let report = Report {
         agent: "0.1.0".into(),
         capabilities: [Capability::Packages, Capability::Reboot].into(),
-        os: Os { id: "debian".into(), version_id: "12".into(), codename: "bookworm".into() },
+        os: Os { id: "debian".into(), version_id: "12".into(), codename: "bookworm".into() }.into(),
         architecture: Architecture::parse("amd64").unwrap(),
         kernel: Kernel {
             booted: "6.1.0-50-cloud-amd64".into(),
@@ -186,7 +186,8 @@ pub(crate) fn reported() -> Reported {
             }],
             next_boot: None,
             command_line: "root=/dev/vda1 ro mitigations=auto".into(),
-        },
+        }
+        .into(),
         boot: Boot { id: "5a0c9f0e".into(), time: instant("2026-10-01T01:00:00Z") },
         reboot_required: Some(RebootRequired {
             since: instant("2026-10-01T02:00:00Z"),
@@ -204,7 +205,8 @@ pub(crate) fn reported() -> Reported {
             memory_mib: 8192,
             gpus: ["nvidia".into()].into(),
             ..Hardware::default()
-        },
+        }
+        .into(),
         last_activity: 41,
     };
     Reported {
@@ -275,16 +277,20 @@ fn activity() -> ActivitySpec {
                 command_line: kernel.command_line.clone(),
             }),
             step(StepAction::SetDefaultKernel(kernel)),
-        ],
-        cause: Cause { revision: Some("main@sha1:0123".into()), proposal: Some(Digest::of(b"proposal")) },
+        ]
+        .into(),
+        cause: Cause { revision: Some("main@sha1:0123".into()), proposal: Some(Digest::of(b"proposal")) }
+            .into(),
         budgets: [name("etcd")].into(),
-        windows: BTreeMap::from([(Cover::Packages, name("weekend"))]),
-        passed: BTreeSet::from([Passed { cover: Cover::Packages, window: name("freeze"), by: name("cve") }]),
+        windows: BTreeMap::from([(Cover::Packages, name("weekend"))]).into(),
+        passed: BTreeSet::from([Passed { cover: Cover::Packages, window: name("freeze"), by: name("cve") }])
+            .into(),
         expiry: instant("2026-10-01T04:00:00Z"),
         health: HealthCheck {
             units: [UnitName::parse("nginx.service").unwrap()].into(),
             settle_seconds: 120,
-        },
+        }
+        .into(),
     }
 }
 

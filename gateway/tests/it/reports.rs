@@ -24,7 +24,7 @@ async fn a_report_is_written_once_and_heartbeats_write_nothing() {
     machine.report(&report, &inventory()).await.unwrap();
     let written = world.fleet_machine("web-01").await;
     let reported = written.status.as_ref().unwrap().reported.as_ref().unwrap();
-    assert_eq!((reported.session, reported.digest.as_str()), (1, report.digest().as_str()));
+    assert_eq!((reported.session, reported.digest.clone()), (1, report.digest().to_string()));
     assert_eq!(reported.facts["fact.muster.dev/os"], "debian");
 
     for _ in 0..3 {

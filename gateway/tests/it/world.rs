@@ -217,14 +217,15 @@ pub(crate) fn report() -> Report {
     Report {
         agent: "0.1.0".into(),
         capabilities: [Capability::ExactSimulation, Capability::Packages].into(),
-        os: Os { id: "debian".into(), version_id: "12".into(), codename: "bookworm".into() },
+        os: Os { id: "debian".into(), version_id: "12".into(), codename: "bookworm".into() }.into(),
         architecture: "amd64".parse().unwrap(),
         kernel: Kernel {
             booted: "6.1.0-50-cloud-amd64".into(),
             installed: vec![],
             next_boot: None,
             command_line: "quiet".into(),
-        },
+        }
+        .into(),
         boot: Boot { id: "boot-1".into(), time: "2026-11-23T00:00:00Z".parse().unwrap() },
         reboot_required: None,
         inventory: inventory().digest(),
@@ -233,7 +234,7 @@ pub(crate) fn report() -> Report {
         security_upgradable: 0,
         phasing: BTreeMap::new(),
         failed_units: Default::default(),
-        hardware: Hardware { cpu_vendor: "GenuineIntel".into(), cpus: 2, ..Hardware::default() },
+        hardware: Hardware { cpu_vendor: "GenuineIntel".into(), cpus: 2, ..Hardware::default() }.into(),
         last_activity: 0,
     }
 }

@@ -10,13 +10,14 @@ fn ended(world: &mut World, number: u64, action: StepAction, took: SignedDuratio
     let spec = ActivitySpec {
         name: ActivityName { machine: name(0), number },
         machine_uid: Uid::parse("u-m0").unwrap(),
-        steps: vec![Step { action, baselines: BTreeMap::new(), timeout: SignedDuration::from_hours(1) }],
-        cause: Cause { revision: None, proposal: None },
-        budgets: BTreeSet::new(),
-        windows: BTreeMap::new(),
-        passed: BTreeSet::new(),
+        steps: vec![Step { action, baselines: BTreeMap::new(), timeout: SignedDuration::from_hours(1) }]
+            .into(),
+        cause: Cause { revision: None, proposal: None }.into(),
+        budgets: Shared::default(),
+        windows: Shared::default(),
+        passed: Shared::default(),
         expiry: completed,
-        health: HealthCheck::default(),
+        health: HealthCheck::default().into(),
     };
     let activity = Activity {
         uid: Uid::parse(&format!("u-{}", spec.name)).unwrap(),

@@ -71,14 +71,15 @@ fn report(inventory: &Digest) -> Report {
             Capability::Journal,
         ]
         .into(),
-        os: Os { id: "debian".into(), version_id: "12".into(), codename: "bookworm".into() },
+        os: Os { id: "debian".into(), version_id: "12".into(), codename: "bookworm".into() }.into(),
         architecture: Architecture::parse("amd64").unwrap(),
         kernel: Kernel {
             booted: "6.1.0-1-amd64".into(),
             installed: Vec::new(),
             next_boot: None,
             command_line: "".into(),
-        },
+        }
+        .into(),
         boot: Boot { id: "b1".into(), time: Instant::from_second(START - 1000).unwrap() },
         reboot_required: None,
         inventory: inventory.clone(),
@@ -87,7 +88,7 @@ fn report(inventory: &Digest) -> Report {
         security_upgradable: 0,
         phasing: BTreeMap::new(),
         failed_units: BTreeSet::new(),
-        hardware: Hardware::default(),
+        hardware: Hardware::default().into(),
         last_activity: 0,
     }
 }
@@ -156,7 +157,7 @@ impl World {
         let mut machine = Machine {
             name: name.clone(),
             uid: Uid::parse(&format!("u-{name}")).unwrap(),
-            labels: BTreeMap::new(),
+            labels: Shared::default(),
             admitted: true,
             suspend: false,
             revoked: false,

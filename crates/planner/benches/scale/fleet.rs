@@ -22,7 +22,7 @@ const NOW: &str = "2026-11-23T21:00:00Z";
 /// A fleet of so many machines, whose apt has answered what it was asked.
 pub(crate) fn fleet(machines: usize) -> Snapshot {
     let mut snapshot = Snapshot { now: NOW.parse().unwrap(), epoch: 1, ..Snapshot::default() };
-    snapshot.revision = Some("main@sha1:3f7a".into());
+    snapshot.revision = Some("main@sha1:3f7a0c5e9d21b8467af3c0d5e9127b8461a0c5e9".into());
     for number in 0..BASELINES {
         let baseline = baseline(number);
         snapshot.package_baselines.insert(baseline.common.name.clone(), Arc::new(baseline));
@@ -224,7 +224,7 @@ fn inventory(group: usize, odd: bool) -> Inventory {
     Inventory { architecture, lists, interest, packages }
 }
 
-fn machine(number: usize, inventory: Digest, now: Instant) -> Machine {
+pub(crate) fn machine(number: usize, inventory: Digest, now: Instant) -> Machine {
     let release = format_smolstr!("6.1.0-{}-amd64", 40 + number % 4);
     let report = Report {
         agent: "0.1.0".into(),
@@ -233,8 +233,9 @@ fn machine(number: usize, inventory: Digest, now: Instant) -> Machine {
             Capability::Packages,
             Capability::Reboot,
             Capability::Journal,
-        ]),
-        os: Os { id: "debian".into(), version_id: "12".into(), codename: "bookworm".into() },
+        ])
+        .into(),
+        os: Os { id: "debian".into(), version_id: "12".into(), codename: "bookworm".into() }.into(),
         architecture: Architecture::parse("amd64").unwrap(),
         kernel: Kernel {
             booted: release.clone(),
@@ -249,7 +250,8 @@ fn machine(number: usize, inventory: Digest, now: Instant) -> Machine {
             }],
             next_boot: None,
             command_line: "BOOT_IMAGE=/vmlinuz root=/dev/vda1 ro quiet".into(),
-        },
+        }
+        .into(),
         boot: Boot { id: format_smolstr!("8e7c0000-0000-4000-8000-{number:012}"), time: now - DAY * 20 },
         reboot_required: None,
         inventory,
@@ -266,7 +268,8 @@ fn machine(number: usize, inventory: Digest, now: Instant) -> Machine {
             memory_mib: 32_768,
             gpus: BTreeSet::new(),
             virtualization: "kvm".into(),
-        },
+        }
+        .into(),
         last_activity: 1,
     };
     let group = number / TWINS;
@@ -279,7 +282,8 @@ fn machine(number: usize, inventory: Digest, now: Instant) -> Machine {
             label("region", REGIONS[number % REGIONS.len()]),
             label("env", if group.is_multiple_of(3) { "staging" } else { "prod" }),
             label("topology.kubernetes.io/zone", ["a", "b", "c"][number % 3]),
-        ]),
+        ])
+        .into(),
         admitted: true,
         suspend: false,
         revoked: false,
@@ -303,7 +307,7 @@ fn machine(number: usize, inventory: Digest, now: Instant) -> Machine {
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
 /// Each machine's last activity: three days ago, but for one machine in four hundred, where it is under way.
-fn activity(snapshot: &Snapshot, machine: &Machine, number: usize) -> Activity {
+pub(crate) fn activity(snapshot: &Snapshot, machine: &Machine, number: usize) -> Activity {
     let under_way = number % 400 == 7;
     let at = snapshot.now - if under_way { SignedDuration::from_mins(3) } else { DAY * 3 };
     let name = ActivityName { machine: machine.name.clone(), number: 1 };
@@ -322,13 +326,14 @@ fn activity(snapshot: &Snapshot, machine: &Machine, number: usize) -> Activity {
                 }),
                 baselines: BTreeMap::from([(by, known.common.uid.clone())]),
                 timeout: SignedDuration::from_hours(1),
-            }],
-            cause: Cause { revision: snapshot.revision.clone(), proposal: None },
-            budgets: BTreeSet::from([ObjectName::parse("budget-4").unwrap()]),
-            windows: BTreeMap::new(),
-            passed: BTreeSet::new(),
+            }]
+            .into(),
+            cause: Cause { revision: snapshot.revision.clone(), proposal: None }.into(),
+            budgets: BTreeSet::from([ObjectName::parse("budget-4").unwrap()]).into(),
+            windows: Shared::default(),
+            passed: Shared::default(),
             expiry: at + SignedDuration::from_hours(1),
-            health: HealthCheck::default(),
+            health: HealthCheck::default().into(),
         },
         uid: uid("act", number),
         created: at,

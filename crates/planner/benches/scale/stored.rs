@@ -18,7 +18,7 @@ use crate::clock::timed;
 struct StoredMachine {
     name: MachineName,
     uid: Uid,
-    labels: BTreeMap<SmolStr, SmolStr>,
+    labels: Shared<BTreeMap<SmolStr, SmolStr>>,
     admitted: bool,
     suspend: bool,
     revoked: bool,
@@ -37,10 +37,10 @@ struct StoredActivity {
     machine_uid: Uid,
     steps: Vec<StoredStep>,
     revision: Option<SmolStr>,
-    budgets: BTreeSet<ObjectName>,
-    windows: BTreeMap<Cover, ObjectName>,
+    budgets: Shared<BTreeSet<ObjectName>>,
+    windows: Shared<BTreeMap<Cover, ObjectName>>,
     expiry: Instant,
-    health: HealthCheck,
+    health: Shared<HealthCheck>,
     uid: Uid,
     created: Instant,
     cancel: bool,
@@ -105,16 +105,16 @@ fn machine(machine: &Machine) -> StoredMachine {
 
 fn activity(activity: &Activity) -> StoredActivity {
     let activity = activity.clone();
-    let steps = activity.spec.steps.into_iter().map(|step| StoredStep {
-        action: step.action,
-        baselines: step.baselines.into_iter().collect(),
+    let steps = activity.spec.steps.iter().map(|step| StoredStep {
+        action: step.action.clone(),
+        baselines: step.baselines.clone().into_iter().collect(),
         timeout_seconds: step.timeout.as_secs(),
     });
     StoredActivity {
         name: activity.spec.name,
         machine_uid: activity.spec.machine_uid,
         steps: steps.collect(),
-        revision: activity.spec.cause.revision,
+        revision: activity.spec.cause.revision.clone(),
         budgets: activity.spec.budgets,
         windows: activity.spec.windows,
         expiry: activity.spec.expiry,

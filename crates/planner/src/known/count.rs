@@ -185,5 +185,5 @@ fn has_same_labels(before: &Machine, after: &Machine) -> bool {
 }
 
 fn facts(machine: &Machine) -> Option<&BTreeMap<SmolStr, SmolStr>> {
-    machine.reported.as_ref().map(|reported| &reported.facts)
+    machine.reported.as_ref().map(|reported| &*reported.facts)
 }

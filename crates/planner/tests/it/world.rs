@@ -344,10 +344,10 @@ fn reported(world: &mut World, words: &Words<'_>, body: &str) -> Reported {
     capabilities.retain(|capability| words.value("cannot") != Some(capability.as_str()));
     let report = Report {
         agent: "0.1.0".into(),
-        capabilities,
-        os: Os { id: "debian".into(), version_id: "12".into(), codename: "bookworm".into() },
+        capabilities: capabilities.into(),
+        os: Os { id: "debian".into(), version_id: "12".into(), codename: "bookworm".into() }.into(),
         architecture,
-        kernel: kernels(words),
+        kernel: kernels(words).into(),
         boot: Boot { id: "boot".into(), time: world.ago(words.value("booted").unwrap_or("100h")) },
         reboot_required: words.value("reboot-required").map(|since| RebootRequired {
             since: world.ago(since),
@@ -372,7 +372,7 @@ fn reported(world: &mut World, words: &Words<'_>, body: &str) -> Reported {
             })
             .collect(),
         failed_units: words.value("failed-unit").into_iter().map(|unit| unit.parse().unwrap()).collect(),
-        hardware: Hardware { cpu_vendor: "GenuineIntel".into(), ..Hardware::default() },
+        hardware: Hardware { cpu_vendor: "GenuineIntel".into(), ..Hardware::default() }.into(),
         last_activity: words.value("carried").map_or(0, |text| text.parse().unwrap()),
     };
     let time = world.ago(words.value("reported").unwrap_or("1h"));
@@ -460,19 +460,20 @@ fn activity(world: &mut World, words: &Words<'_>, body: &str) {
         health: HealthCheck {
             units: words.value("units").into_iter().map(|unit| unit.parse().unwrap()).collect(),
             settle_seconds: u32::try_from(words.length("settle").as_secs()).unwrap(),
-        },
-        cause: Cause { revision: None, proposal: None },
+        }
+        .into(),
+        cause: Cause { revision: None, proposal: None }.into(),
         budgets: words
             .value("budgets")
             .into_iter()
             .flat_map(|all| all.split(','))
             .map(|one| one.parse().unwrap())
             .collect(),
-        windows: BTreeMap::new(),
+        windows: Shared::default(),
         passed: passed.collect(),
         expiry: world.snapshot.now + SignedDuration::from_hours(1),
         name: name.clone(),
-        steps,
+        steps: steps.into(),
     };
     let begun = phase != Phase::Pending && phase != Phase::Refused && phase != Phase::Expired;
     let steps = spec.steps.iter().enumerate().map(|(place, _)| StepStatus {

@@ -470,7 +470,7 @@ impl Machine {
                 Capability::KernelSelection,
             ]
             .into(),
-            os: Os { id: "debian".into(), version_id: "12".into(), codename: "bookworm".into() },
+            os: Os { id: "debian".into(), version_id: "12".into(), codename: "bookworm".into() }.into(),
             architecture: self.shared.archive.architecture.clone(),
             kernel: Kernel {
                 booted: self.disk.release.as_str().into(),
@@ -478,7 +478,8 @@ impl Machine {
                 next_boot: Some(next.release.into()),
                 command_line: format!("BOOT_IMAGE=/boot/vmlinuz-{} {}", self.disk.release, self.disk.line)
                     .into(),
-            },
+            }
+            .into(),
             boot: Boot {
                 id: self.disk.boot_id(self.shared.options.seed, self.n).into(),
                 time: self.disk.booted,
@@ -501,7 +502,8 @@ impl Machine {
                 memory_mib: 8192,
                 virtualization: "kvm".into(),
                 ..Hardware::default()
-            },
+            }
+            .into(),
             last_activity: self.disk.journal.last_finished(),
         }
     }

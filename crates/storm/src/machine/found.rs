@@ -86,14 +86,15 @@ impl Host {
                 Capability::KernelSelection,
             ]
             .into(),
-            os: Os { id: "debian".into(), version_id: "12".into(), codename: "bookworm".into() },
+            os: Os { id: "debian".into(), version_id: "12".into(), codename: "bookworm".into() }.into(),
             architecture: suite.architecture.clone(),
             kernel: Kernel {
                 booted: self.release.clone(),
                 installed: self.kernels(),
                 next_boot: self.loader.next().map(|(release, _)| release.clone()).or_else(|| newest.clone()),
                 command_line: self.line.clone(),
-            },
+            }
+            .into(),
             boot: Boot { id: self.boot_id(), time: self.booted_at() },
             reboot_required: self.reboot_since.map(|since| RebootRequired {
                 since,
@@ -108,7 +109,7 @@ impl Host {
             security_upgradable: 0,
             phasing: std::collections::BTreeMap::new(),
             failed_units: self.failed_units.clone(),
-            hardware: Hardware { virtualization: "kvm".into(), ..Hardware::default() },
+            hardware: Hardware { virtualization: "kvm".into(), ..Hardware::default() }.into(),
             last_activity: self.journal.last_finished(),
         }
     }

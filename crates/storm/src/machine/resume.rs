@@ -47,7 +47,7 @@ impl Storm {
             name: activity.spec.name.clone(),
             uid: activity.uid.clone(),
             steps: steps.collect(),
-            health: activity.spec.health.clone(),
+            health: muster_model::HealthCheck::clone(&activity.spec.health),
             asked: host.moment(now),
             expires_in_seconds: left.unsigned_abs(),
             cancel: activity.cancel,

@@ -170,7 +170,7 @@ impl Storm {
             name: activity.spec.name.clone(),
             uid: activity.uid.clone(),
             steps: steps.collect(),
-            health: activity.spec.health.clone(),
+            health: muster_model::HealthCheck::clone(&activity.spec.health),
             asked,
             expires_in_seconds: left,
             cancel: activity.cancel,

@@ -5,7 +5,7 @@ use muster_checker::{Checker, Severity};
 use muster_model::{
     ActivityName, ActivitySpec, Architecture, Boot, Capability, Cause, Change, Conffiles, Estimates,
     Hardware, HealthCheck, Installed, Kernel, Offer, Os, Package, PackageKey, PackageState, Phase, Policy,
-    RebootRequired, RebootWhen, Report, Reported, Step, StepAction, StepStatus, Transaction, Verdict,
+    RebootRequired, RebootWhen, Report, Reported, Shared, Step, StepAction, StepStatus, Transaction, Verdict,
     WindowAction,
 };
 use muster_planner::{forecast, plan};
@@ -54,14 +54,15 @@ fn machine(name: &str, labels: &[(&str, &str)], inventory: &Digest, now: Instant
             Capability::Journal,
         ]
         .into(),
-        os: Os { id: "debian".into(), version_id: "12".into(), codename: "bookworm".into() },
+        os: Os { id: "debian".into(), version_id: "12".into(), codename: "bookworm".into() }.into(),
         architecture: Architecture::parse("amd64").unwrap(),
         kernel: Kernel {
             booted: "6.1.0-1-amd64".into(),
             installed: Vec::new(),
             next_boot: None,
             command_line: SmolStr::default(),
-        },
+        }
+        .into(),
         boot: Boot { id: format_smolstr!("boot-of-{name}"), time: now - MINUTE * 600 },
         reboot_required: None,
         inventory: inventory.clone(),
@@ -70,7 +71,7 @@ fn machine(name: &str, labels: &[(&str, &str)], inventory: &Digest, now: Instant
         security_upgradable: 0,
         phasing: BTreeMap::new(),
         failed_units: BTreeSet::new(),
-        hardware: Hardware::default(),
+        hardware: Hardware::default().into(),
         last_activity: 0,
     };
     let reported = Reported {
@@ -229,13 +230,13 @@ fn what_is_under_way_goes_on_where_it_was_and_nothing_is_done_twice() {
     let spec = ActivitySpec {
         name: ActivityName { machine: m0.clone(), number: 7 },
         machine_uid: uid("uid-of-m0000"),
-        steps: vec![step],
-        cause: Cause { revision: None, proposal: None },
-        budgets: BTreeSet::new(),
-        windows: BTreeMap::new(),
-        passed: BTreeSet::new(),
+        steps: vec![step].into(),
+        cause: Cause { revision: None, proposal: None }.into(),
+        budgets: Shared::default(),
+        windows: Shared::default(),
+        passed: Shared::default(),
         expiry: world.now + MINUTE * 60,
-        health: HealthCheck::default(),
+        health: HealthCheck::default().into(),
     };
     let begun = world.now - MINUTE * 4;
     let activity = Activity {
