@@ -102,13 +102,18 @@ fn inherit(state: &mut State) {
 }
 
 /// Numbers are never used twice, whatever the record says (rule A1): those of machines of which something changed.
+///
+/// A reservation has used none yet: if its creation is refused though one that was sent before is still on its way, the next
+/// try has to have the same name, so that the two collide.
 pub(crate) fn note_numbers(state: &mut State) {
     let world = &mut state.world;
     for name in &state.touched.machines {
         let Some(machine) = world.machines.get_mut(name) else { continue };
         let from = ActivityName { machine: name.clone(), number: 0 };
         let to = ActivityName { machine: name.clone(), number: u64::MAX };
-        let last = world.activities.range(from..=to).next_back().map(|(name, _)| name.number);
+        let mut used =
+            world.activities.range(from..=to).rev().filter(|(name, _)| !state.reserved.contains(*name));
+        let last = used.next().map(|(name, _)| name.number);
         let highest = highest_number(machine, last.into_iter());
         if highest != machine.last_number {
             Arc::make_mut(machine).last_number = highest;

@@ -357,6 +357,29 @@ fn a_refused_creation_frees_its_place_and_waits_before_the_next() {
     assert_eq!(short(&world.pass()), ["create m0-1 in epoch 1"]);
 }
 
+// rule: A1
+#[test]
+fn a_creation_that_is_refused_while_an_earlier_try_is_on_its_way_is_made_under_the_same_name() {
+    let mut world = World::new(1, 1);
+    world.propose();
+    let effects = world.pass();
+    let created = effects.iter().find(|effect| matches!(effect, Effect::CreateActivity { .. }));
+    let key = created.and_then(Effect::key).unwrap();
+    // Something of the machine changes, and decisions are recorded, while nobody knows how the creation ended.
+    world.wait(SignedDuration::from_secs(1));
+    let m0 = name(0);
+    world.machine(&m0, |machine| drop(machine.labels.insert("ring".into(), "canary".into())));
+    let recorded = |effect: &Effect| match effect {
+        Effect::RecordMachine { decision, .. } => Some(decision.highest_number),
+        _ => None,
+    };
+    assert_eq!(world.pass().iter().filter_map(recorded).max().unwrap_or(0), 0, "no number is used yet");
+    world.written(key, Written::Refused);
+    drop(world.pass());
+    world.wait(SignedDuration::from_secs(2));
+    assert_eq!(short(&world.pass()), ["create m0-1 in epoch 1"]);
+}
+
 // rule: A3
 #[test]
 fn a_creation_of_which_nobody_knows_keeps_its_place() {
