@@ -173,6 +173,11 @@ pub struct RolloutItemWave {
     /// Since when the last of those that have it has it: the soak counts from there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since_time: Option<Time>,
+    /// A hash of the names of those that have it, in hexadecimal digits: when they are others, the soak begins anew. Absent
+    /// once the wave has passed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    pub holders: Option<String>,
     /// The last zone that passed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]

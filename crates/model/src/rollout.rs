@@ -159,6 +159,9 @@ pub struct WaveProgress {
     pub failed: usize,
     /// Since when the last of those that have it has it.
     pub since: Option<Instant>,
+    /// A hash of who they were then: when they are others, though as many, it is not since then. It goes once the wave has
+    /// passed.
+    pub holders: Option<u64>,
     /// The last zone that passed it; zones go in the order of their names (rule O6).
     pub zone: Option<SmolStr>,
     /// When it passed, for good (rule O2).

@@ -15,6 +15,15 @@ pub(crate) fn stable_hash(machine: &MachineName) -> u64 {
     machine.as_str().bytes().fold(BASIS, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME))
 }
 
+/// A machine's mark: sums of them tell sets of machines apart, also of such as are called alike.
+pub(crate) fn mark(machine: &MachineName) -> u64 {
+    // The last steps of MurmurHash3, after which each bit depends on each.
+    let hash = stable_hash(machine);
+    let hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    let hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    hash ^ (hash >> 33)
+}
+
 /// The baselines' ranks by which turns are taken: the highest priority first, then the name (rule O6).
 #[derive(Debug, Default)]
 pub(crate) struct Ranks(BTreeMap<BaselineRef, usize>);

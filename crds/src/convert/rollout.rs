@@ -93,7 +93,8 @@ impl Reader {
     }
 
     fn item_wave(&mut self, field: &str, wave: &RolloutItemWave) -> Option<(ObjectName, WaveProgress)> {
-        let RolloutItemWave { name, wanted, done, skipped, failed, since_time, zone, passed_time } = wave;
+        let RolloutItemWave { name, wanted, done, skipped, failed, since_time, holders, zone, passed_time } =
+            wave;
         let name = self.read(format!("{field}.name"), "O1", ObjectName::parse(name))?;
         let progress = WaveProgress {
             wanted: *wanted as usize,
@@ -101,6 +102,8 @@ impl Reader {
             skipped: *skipped as usize,
             failed: *failed as usize,
             since: since_time.as_ref().map(|time| time.0),
+            // One that cannot be read is as good as none: the number of those that have it says as much.
+            holders: holders.as_ref().and_then(|holders| u64::from_str_radix(holders, 16).ok()),
             zone: zone.as_ref().map(Into::into),
             passed: passed_time.as_ref().map(|time| time.0),
         };
@@ -194,7 +197,7 @@ fn rollout_item(item: &Item, progress: &ItemProgress, says_waves: bool) -> Rollo
 }
 
 fn item_wave((name, progress): (&ObjectName, &WaveProgress)) -> RolloutItemWave {
-    let WaveProgress { wanted, done, skipped, failed, since, zone, passed } = progress;
+    let WaveProgress { wanted, done, skipped, failed, since, holders, zone, passed } = progress;
     RolloutItemWave {
         name: name.to_string(),
         wanted: count(*wanted),
@@ -202,6 +205,7 @@ fn item_wave((name, progress): (&ObjectName, &WaveProgress)) -> RolloutItemWave 
         skipped: count(*skipped),
         failed: count(*failed),
         since_time: since.map(time),
+        holders: holders.map(|holders| format!("{holders:x}")),
         zone: zone.as_ref().map(ToString::to_string),
         passed_time: passed.map(time),
     }

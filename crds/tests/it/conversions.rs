@@ -457,6 +457,7 @@ fn a_rollout_remembers_what_passed_and_what_is_released_to_the_second() {
                 skipped: 1,
                 failed: 1,
                 since: at("2026-10-01T04:00:00Z"),
+                holders: Some(u64::MAX),
                 zone: Some("z1".into()),
                 passed: None,
             },
@@ -495,6 +496,7 @@ fn the_largest_rollout_can_be_stored() {
         skipped: 12_345,
         failed: 12_345,
         since: Some(times),
+        holders: passed.is_none().then_some(u64::MAX),
         zone: None,
         passed,
     };

@@ -21,14 +21,18 @@ pub(crate) struct Count {
     pub(crate) spent: usize,
     /// The instants since when those that have it have it, each with how many they are.
     since: BTreeMap<Instant, usize>,
+    /// The sum of their marks.
+    holders: u64,
 }
 
 impl Count {
-    pub(crate) fn add(&mut self, stand: Stand) {
+    /// Counts a machine in, by its mark.
+    pub(crate) fn add(&mut self, stand: Stand, mark: u64) {
         self.wanted += 1;
         match stand {
             Stand::Done(since) => {
                 self.done += 1;
+                self.holders = self.holders.wrapping_add(mark);
                 *self.since.entry(since).or_insert(0) += 1;
             }
             Stand::Skipped => self.skipped += 1,
@@ -37,11 +41,13 @@ impl Count {
         }
     }
 
-    pub(crate) fn take_away(&mut self, stand: Stand) {
+    /// Counts it out.
+    pub(crate) fn take_away(&mut self, stand: Stand, mark: u64) {
         self.wanted -= 1;
         match stand {
             Stand::Done(since) => {
                 self.done -= 1;
+                self.holders = self.holders.wrapping_sub(mark);
                 if let Some(machines) = self.since.get_mut(&since) {
                     *machines -= 1;
                     if *machines == 0 {
@@ -72,6 +78,15 @@ struct Total {
     done: usize,
     skipped: usize,
     open: usize,
+    holders: u64,
+}
+
+impl Total {
+    /// Whether those that have it are those of when it was noted last, as far as that is known: then it is since then, and
+    /// a later report alone restarts no soak. Another one in place of one of them does.
+    fn holds_on(&self, known: &WaveProgress) -> bool {
+        known.done == self.done && known.holders.is_none_or(|holders| holders == self.holders)
+    }
 }
 
 /// What the machines of one wave say of an item.
@@ -95,6 +110,7 @@ impl Tally {
             total.done += count.done;
             total.skipped += count.skipped;
             total.open += count.open();
+            total.holders = total.holders.wrapping_add(count.holders);
         }
         total
     }
@@ -195,6 +211,7 @@ impl Judge<'_> {
             match judged {
                 Judged::Passed => {
                     known.passed = Some(self.now);
+                    known.holders = None;
                     progress.waves.insert(wave.name.clone(), known);
                     // What was passed over is behind it for good, too.
                     for name in void.drain(..) {
@@ -212,7 +229,7 @@ impl Judge<'_> {
         }
         let rest = self.spec.waves.len();
         let zone = self.rest(&tallies[rest], progress);
-        if zone.is_none() {
+        if zone.is_none() && !self.may_still_take_turns(&tallies[rest], progress.seen) {
             progress.released = Some(self.now);
         }
         Front { wave: rest, zone, hold: None }
@@ -249,10 +266,31 @@ impl Judge<'_> {
             };
             return Judged::Holds(Some(zone), hold);
         }
+        // Who came to want it in a zone that was through already holds up no zone, but the wave.
+        if total.open > 0 {
+            return Judged::Holds(None, Hold::Wave { done: total.done, wanted: total.wanted });
+        }
         if total.done == 0 {
             return Judged::Holds(None, Hold::NoEvidence { machines });
         }
-        Judged::Passed
+        match known.since.map(|since| after(since, soak)).filter(|until| !self.timer.reached(*until)) {
+            Some(until) => Judged::Holds(None, Hold::Soak { until }),
+            None => Judged::Passed,
+        }
+    }
+
+    /// Whether the zones of the rest, none of which holds up another now, may have to take turns yet: its machines do not all
+    /// look at the same time, and those that cannot go on now may later.
+    fn may_still_take_turns(&self, tally: &Tally, seen: Option<Instant>) -> bool {
+        if self.spec.zone_key.is_none() {
+            return false;
+        }
+        let total = tally.total();
+        if total.wanted > 0 {
+            return total.skipped == total.wanted;
+        }
+        let looked = after(seen.unwrap_or(self.now), self.look);
+        tally.unknown + tally.undecided > 0 && !self.timer.reached(looked)
     }
 
     /// The rest has no soak and needs no evidence: it is the last. Without zones there is nothing to wait for.
@@ -278,16 +316,16 @@ impl Judge<'_> {
 
     /// The first zone that is not through, if there is one; without a zone key all machines are in the same.
     ///
-    /// A zone is through when each of its machines has the item, soaked, or is not waited for. That it brings evidence is
-    /// asked of the wave, not of each of its zones.
+    /// A zone is through when each of its machines has the item, soaked, or is not waited for; for good, when one has it.
+    /// That there is evidence is asked of the wave, not of each of its zones: one that has none holds up no other, and has its
+    /// turn when its machines come to want the item.
     fn zones(&self, tally: &Tally, known: &mut WaveProgress, soak: SignedDuration) -> Option<OpenZone> {
-        let total = tally.total();
-        // While those that have it are as many as before, it is since then: a later report alone restarts no soak.
-        let kept = known.since.filter(|_| known.done == total.done);
-        let Total { wanted, done, skipped, open: _ } = total;
-        *known = WaveProgress { wanted, done, skipped, failed: tally.failed, since: kept, ..known.clone() };
-        let mut through = known.zone.as_ref().map_or(0, |zone| self.seats.zones_through(zone));
+        let since = noted(tally, known);
+        let through = known.zone.as_ref().map_or(0, |zone| self.seats.zones_through(zone));
+        let mut latest = None;
         for (number, count) in tally.zones.iter().filter(|(_, count)| count.wanted > 0) {
+            latest = latest.max(count.since());
+            known.since = since.or(latest.map(seconds_up));
             if *number < through {
                 continue;
             }
@@ -299,9 +337,6 @@ impl Judge<'_> {
                 wanted: count.wanted,
                 until: None,
             };
-            if known.since.is_none() {
-                known.since = count.since().map(seconds_up);
-            }
             if count.open() > 0 {
                 return Some(open);
             }
@@ -310,13 +345,22 @@ impl Judge<'_> {
                 open.until = Some(until);
                 return Some(open);
             }
-            through = number + 1;
-            if self.spec.zone_key.is_some() {
+            if self.spec.zone_key.is_some() && count.done > 0 {
                 known.zone = Some(name);
             }
         }
         None
     }
+}
+
+/// Notes what the machines of a wave say, and since when those that have it have it, as far as that was known before.
+fn noted(tally: &Tally, known: &mut WaveProgress) -> Option<Instant> {
+    let total = tally.total();
+    let since = known.since.filter(|_| total.holds_on(known));
+    let Total { wanted, done, skipped, open: _, holders } = total;
+    let holders = (done > 0).then_some(holders);
+    *known = WaveProgress { wanted, done, skipped, failed: tally.failed, since, holders, ..known.clone() };
+    since
 }
 
 /// Notes what the waves of an item say that is not judged, since it is barred.
@@ -328,9 +372,7 @@ pub(crate) fn note(spec: &RolloutSpec, progress: &mut ItemProgress, tallies: &[T
         }
         let known = progress.waves.entry(wave.name.clone()).or_default();
         if known.passed.is_none() {
-            let since = known.since.filter(|_| known.done == total.done);
-            let Total { wanted, done, skipped, open: _ } = total;
-            *known = WaveProgress { wanted, done, skipped, failed: tally.failed, since, ..known.clone() };
+            noted(tally, known);
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::budget::{Groups, Standing};
 use crate::case::Case;
 use crate::evaluate::Evaluation;
 use crate::merge::Merged;
+use crate::order::mark;
 use crate::presence::Hearing;
 use crate::rollout::item::{Holding, aim_of, may_come, upgrade_may_come};
 use crate::rollout::stand::{Question, Stand, brings, stand};
@@ -38,6 +39,8 @@ pub(crate) struct Tied {
     zone: usize,
     failed: bool,
     word: Word,
+    /// Tells it from others among those that have the item.
+    mark: u64,
 }
 
 /// What it says.
@@ -61,7 +64,7 @@ impl Track {
             Word::Nothing => {}
             Word::Unknown => tally.unknown += 1,
             Word::Undecided => tally.undecided += 1,
-            Word::Stands(stand) => tally.zones.entry(tied.zone).or_default().add(stand),
+            Word::Stands(stand) => tally.zones.entry(tied.zone).or_default().add(stand, tied.mark),
         }
     }
 
@@ -73,7 +76,7 @@ impl Track {
             Word::Nothing => {}
             Word::Unknown => tally.unknown -= 1,
             Word::Undecided => tally.undecided -= 1,
-            Word::Stands(stand) => tally.zones.entry(tied.zone).or_default().take_away(stand),
+            Word::Stands(stand) => tally.zones.entry(tied.zone).or_default().take_away(stand, tied.mark),
         }
     }
 }
@@ -93,6 +96,7 @@ impl Rollouts {
         }
         let evaluation: &Evaluation<'_> = &case.evaluation;
         let address = std::ptr::from_ref(evaluation).cast::<()>();
+        let mark = mark(&case.machine.name);
         let ties = ties.0.entry(address).or_insert_with(|| self.ties(&case.merged, evaluation));
         let tied = ties.iter().filter_map(|tie| {
             let track = &self.tracks[tie.baseline];
@@ -125,7 +129,7 @@ impl Rollouts {
                 }
             };
             let (baseline, item) = (tie.baseline, tie.item);
-            Some(Tied { baseline, item, wave: seat.wave, zone: seat.zone, failed, word })
+            Some(Tied { baseline, item, wave: seat.wave, zone: seat.zone, failed, word, mark })
         });
         let mut tied: Vec<Tied> = tied.collect();
         self.add_moved(case, &mut tied);
@@ -147,7 +151,8 @@ impl Rollouts {
                 let under_way = !stands && unfinished.is_some_and(|one| brings(one, reference, open));
                 if failed || under_way {
                     let word = if under_way { Word::Stands(Stand::Open) } else { Word::Nothing };
-                    tied.push(Tied { baseline, item, wave: seat.wave, zone: seat.zone, failed, word });
+                    let mark = mark(&case.machine.name);
+                    tied.push(Tied { baseline, item, wave: seat.wave, zone: seat.zone, failed, word, mark });
                 }
             }
         }

@@ -185,6 +185,80 @@ fn a_zone_starts_when_the_one_before_has_passed_and_machines_without_one_are_las
     );
 }
 
+// rule: O2, O6
+#[test]
+fn zones_of_which_no_machine_can_show_anything_yet_are_not_passed_for_good() {
+    let world = |now: &str, first: &str, second: &str| {
+        format!(
+            "time {now}
+             baseline fix zones zone: openssl >= 3.0.15
+             wave canary fix on ring=canary soak 10m
+             machine a ring=canary zone=z1 {first}
+             machine b ring=canary zone=z2 {second}
+             machine c zone=z1: openssl 3.0.14 -> 3.0.15
+             show rollouts waves"
+        )
+    };
+    let (silent, back) = ("silent 10m: openssl 3.0.14 -> 3.0.15", "reported 1m: openssl 3.0.14 -> 3.0.15");
+    check_over_time(
+        &[
+            &world("0", silent, silent),
+            &world("1m", back, back),
+            &world("2m", "reported 1m: openssl 3.0.15", silent),
+        ],
+        expect![[r#"
+            @ 2026-11-23T12:00:00Z
+            ~ a: Silent A4: the machine is silent since 2026-11-23T11:50:00Z
+            ~ b: Silent A4: the machine is silent since 2026-11-23T11:50:00Z
+            ! c: PausedNoEvidence O2: paused: none of the 2 machine(s) of wave canary of PackageBaseline/fix can show whether it works
+            # rollout fix openssl=3.0.15: done 0/3, failed 0
+            #   wave canary: 0/2 have it, 2 skipped, 0 failed
+            #   paused 2026-11-23T12:00:00Z
+            @ 2026-11-23T12:01:00Z
+            + a: starts a-1: install openssl 3.0.14 > 3.0.15 for fix
+            ~ b: Zone O6: zone z1 of PackageBaseline/fix is first: 0 of 1 machine(s) have it
+            ~ c: Wave O2: wave canary of PackageBaseline/fix is first: 0 of 2 machine(s) have it
+            # rollout fix openssl=3.0.15: done 0/3, failed 0
+            #   wave canary: 0/2 have it, 0 skipped, 0 failed
+            @ 2026-11-23T12:02:00Z
+            = a: converged
+            ~ b: Zone O6: zone z1 of PackageBaseline/fix is first: 1 of 1 machine(s) have it, until 2026-11-23T12:11:00Z
+            ~ c: Soaking O2: wave canary of PackageBaseline/fix has it, and is watched for a while, until 2026-11-23T12:11:00Z
+            # rollout fix openssl=3.0.15: done 1/3, failed 0
+            #   wave canary: 1/2 have it since 2026-11-23T12:01:00Z, 1 skipped, 0 failed
+        "#]],
+    );
+}
+
+// rule: O6
+#[test]
+fn zones_of_the_rest_take_turns_though_all_their_machines_were_closed_at_first() {
+    let world = |now: &str, how: &str| {
+        format!(
+            "time {now}
+             baseline fix zones zone: openssl >= 3.0.15
+             machine a zone=z1 {how}: openssl 3.0.14 -> 3.0.15
+             machine b zone=z2 {how}: openssl 3.0.14 -> 3.0.15
+             show rollouts waves"
+        )
+    };
+    check_over_time(
+        &[&world("0", "silent 10m"), &world("1m", "reported 1m")],
+        expect![[r#"
+        @ 2026-11-23T12:00:00Z
+        ~ a: Silent A4: the machine is silent since 2026-11-23T11:50:00Z
+        ~ b: Silent A4: the machine is silent since 2026-11-23T11:50:00Z
+        # rollout fix openssl=3.0.15: done 0/2, failed 0
+        #   wave rest: 0/2 have it, 2 skipped, 0 failed
+        @ 2026-11-23T12:01:00Z
+        + a: starts a-1: install openssl 3.0.14 > 3.0.15 for fix
+        ~ b: Zone O6: zone z1 of PackageBaseline/fix is first: 0 of 1 machine(s) have it
+        # rollout fix openssl=3.0.15: done 0/2, failed 0
+        #   wave rest: 0/2 have it, 0 skipped, 0 failed
+    "#]],
+    );
+}
+
 // rule: O6
 #[test]
 fn zones_take_turns_though_it_is_not_known_what_all_canaries_want() {

@@ -439,6 +439,59 @@ fn a_wave_that_picks_no_machine_pauses_the_item() {
     );
 }
 
+// rule: O2
+#[test]
+fn a_canary_that_takes_anothers_place_soaks_like_any_other() {
+    let world = |now: &str, rings: [&str; 2], second: &str| {
+        let [a, b] = rings;
+        format!(
+            "time {now}
+             baseline fix: openssl >= 3.0.15
+             wave canary fix on ring=canary soak 10m
+             machine a ring={a} reported 1m: openssl 3.0.15
+             machine b ring={b} reported 1m: openssl {second}
+             machine c: openssl 3.0.14 -> 3.0.15
+             show rollouts waves"
+        )
+    };
+    // As many have it as before, but not the same: soaking begins with the last of those who have it now.
+    check_over_time(
+        &[
+            &world("0", ["canary", "canary"], "3.0.14 -> 3.0.15"),
+            &world("9m", ["rest", "canary"], "3.0.15"),
+            &world("11m", ["rest", "canary"], "3.0.15"),
+            &world("18m", ["rest", "canary"], "3.0.15"),
+        ],
+        expect![[r#"
+            @ 2026-11-23T12:00:00Z
+            = a: converged
+            + b: starts b-1: install openssl 3.0.14 > 3.0.15 for fix
+            ~ c: Wave O2: wave canary of PackageBaseline/fix is first: 1 of 2 machine(s) have it
+            # rollout fix openssl=3.0.15: done 1/3, failed 0
+            #   wave canary: 1/2 have it since 2026-11-23T11:59:00Z, 0 skipped, 0 failed
+            @ 2026-11-23T12:09:00Z
+            = a: converged
+            = b: converged
+            ~ c: Soaking O2: wave canary of PackageBaseline/fix has it, and is watched for a while, until 2026-11-23T12:18:00Z
+            # rollout fix openssl=3.0.15: done 2/3, failed 0
+            #   wave canary: 1/1 have it since 2026-11-23T12:08:00Z, 0 skipped, 0 failed
+            @ 2026-11-23T12:11:00Z
+            = a: converged
+            = b: converged
+            ~ c: Soaking O2: wave canary of PackageBaseline/fix has it, and is watched for a while, until 2026-11-23T12:18:00Z
+            # rollout fix openssl=3.0.15: done 2/3, failed 0
+            #   wave canary: 1/1 have it since 2026-11-23T12:08:00Z, 0 skipped, 0 failed
+            @ 2026-11-23T12:18:00Z
+            = a: converged
+            = b: converged
+            + c: starts c-1: install openssl 3.0.14 > 3.0.15 for fix
+            # rollout fix openssl=3.0.15: done 2/3, failed 0
+            #   wave canary: 1/1 have it since 2026-11-23T12:08:00Z, 0 skipped, 0 failed, passed 2026-11-23T12:18:00Z
+            #   released 2026-11-23T12:18:00Z
+        "#]],
+    );
+}
+
 // rule: O2, B4
 #[test]
 fn closed_laptops_hold_up_nothing_unless_something_was_sent_to_them() {
