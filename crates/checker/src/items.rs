@@ -159,25 +159,27 @@ pub(crate) fn asks_for(asked: &crate::event::Requirement, to: Option<&DebianVers
     }
 }
 
-/// The items that an activity carries: what its baselines ask for.
+/// The items that an activity carries: what its baselines ask for. Of those that name a package the highest priority alone
+/// has a say about it (rule S1).
 pub(crate) fn items(world: &World, spec: &crate::event::ActivitySpec) -> Vec<Item> {
     let mut found = Vec::new();
     for step in &spec.steps {
+        let served: Vec<&Baseline> = step
+            .baselines
+            .iter()
+            .filter_map(|reference| world.baselines.get(reference).and_then(|kept| kept.now()))
+            .collect();
         for change in step.requested() {
-            for reference in &step.baselines {
-                let baseline = world.baselines.get(reference).and_then(|kept| kept.now());
-                let asks = baseline.is_some_and(|baseline| {
-                    baseline.upgrades_any()
-                        || baseline.packages.iter().any(|one| one.name == change.package.name)
-                });
-                if asks {
-                    found.push(Item {
-                        baseline: reference.clone(),
-                        package: change.package.clone(),
-                        to: change.to.clone(),
-                    });
-                }
-            }
+            let names = |one: &Baseline| one.packages.iter().any(|asked| asked.name == change.package.name);
+            let highest = served.iter().filter(|one| names(one)).map(|one| one.priority).max();
+            let asking = served
+                .iter()
+                .filter(|one| if names(one) { Some(one.priority) == highest } else { one.upgrades_any() });
+            found.extend(asking.map(|one| Item {
+                baseline: one.reference(),
+                package: change.package.clone(),
+                to: change.to.clone(),
+            }));
         }
     }
     found

@@ -185,7 +185,9 @@ pub(crate) fn standing(world: &World, group: &Group<'_>, starting: &MachineName,
             standing.machines += usize::from(!leaves);
         }
         let member = surely && machine.counts(at, world.lag, true);
-        let counts = (member || charged) && by_us
+        // Deletion frees the place at once, until it is seen that a machine of the name is there again (rule B4).
+        let there = machine.spec.possible(at, world.lag).iter().all(Option::is_some);
+        let counts = (member || charged && there) && by_us
             || member && quiet.is_surely_silent && always && !quiet.is_resolved
             || member && !quiet.may_be_silent && is_unhealthy(world, machine, at);
         // Who may be seen to count already takes no second place (rule B3).
@@ -271,14 +273,19 @@ fn min_ready(world: &World, activity: &ActivityState, at: Instant) -> SignedDura
     served.map(of).max().unwrap_or(SignedDuration::ZERO)
 }
 
-/// A failure that still counts: nobody resolved it, and no later report shows what it was to reach (rule B2).
+/// A failure that still counts: nobody resolved it, and no later report shows what it was to reach (rule B2), whichever
+/// report was the last that was seen.
 fn is_unresolved(world: &World, name: &MachineName, activity: &ActivityState, at: Instant) -> bool {
     let Some(machine) = world.machines.get(name) else { return false };
     let Some(spec) = machine.spec.now() else { return false };
     if spec.uid != activity.spec.machine_uid || activity.spec.name.number <= spec.resolved_through {
         return false;
     }
-    let Some(report) = machine.report.now() else { return true };
+    let reports = machine.report.possible(at, world.lag);
+    reports.into_iter().all(|report| report.is_none_or(|report| leaves_unresolved(report, activity, at)))
+}
+
+fn leaves_unresolved(report: &Report, activity: &ActivityState, at: Instant) -> bool {
     let later = activity.finished.is_some_and(|finished| report.received > finished)
         || report.last_activity >= activity.spec.name.number;
     if !later || !shows_reached(report, activity) {

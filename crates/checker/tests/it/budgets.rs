@@ -130,6 +130,38 @@ fn a_failure_counts_until_it_is_resolved() {
     assert_eq!(judged(&failed("01:30 report a openssl=2 last=1")), "= nothing\n");
 }
 
+// rule: B2
+#[test]
+fn a_later_report_that_says_the_same_makes_no_failure_count_again() {
+    // b-1 is decided a moment before a's newest report, and created after it.
+    let failed = |resolves: &str| {
+        story(&format!(
+            "01:00 create a-1 charged=all
+             01:01 fail a-1
+             {resolves}
+             01:59:59 report a openssl=2 last=1
+             02:00:01 create b-1 charged=all {{\"decided\": \"2026-11-27T01:59:58.000000Z\"}}"
+        ))
+    };
+    assert_eq!(judged_late(&failed("01:30 report a openssl=2 last=1"), 30), "= nothing\n");
+    assert!(judged_late(&failed("01:30 report a openssl=1 last=1"), 30).contains("BudgetExceeded b-1"));
+}
+
+// rule: B4
+#[test]
+fn a_machine_made_anew_is_seen_to_be_gone_for_a_moment() {
+    let anew = |after: &str| {
+        story(&format!(
+            "01:00 create a-1 charged=all
+             01:10:00 gone a
+             01:10:00 machine a {{\"uid\": \"another\"}}
+             {after} create b-1 charged=all"
+        ))
+    };
+    assert_eq!(judged_late(&anew("01:10:20"), 30), "= nothing\n", "deletion frees the place at once");
+    assert!(judged_late(&anew("01:10:31"), 30).contains("BudgetExceeded b-1"), "and a-1 is not over");
+}
+
 // rule: B2, B4
 #[test]
 fn silence_counts_where_a_gateway_could_hear() {

@@ -108,6 +108,27 @@ fn a_person_may_pass_over_a_wave_without_evidence() {
     assert!(judged(&running).contains("a-1 is under way"), "{}", judged(&running));
 }
 
+// rule: O3, S1
+#[test]
+fn an_item_that_a_higher_priority_asks_for_is_not_barred_by_what_failed_for_a_lower_one() {
+    let other = |priority: u32| {
+        story(
+            "",
+            "",
+            "01:00 create a-1
+             01:01 fail a-1
+             01:02 report a openssl=1 last=1
+             01:02 report c openssl=1 curl=1
+             01:03 baseline other {\"priority\": PRIORITY, \"packages\": [{\"name\": \"openssl\", \"version\": \">= 2\"}], \"rollout\": {\"maxUnavailable\": 4, \"maxFailures\": 0}}
+             01:03 baseline curl {\"packages\": [{\"name\": \"curl\", \"version\": \">= 2\"}], \"rollout\": {\"maxUnavailable\": 4, \"maxFailures\": 0}}
+             01:04 create c-1 {\"spec\": {\"steps\": [{\"timeout\": \"1h\", \"baselines\": [{\"kind\": \"PackageBaseline\", \"name\": \"fix\"}, {\"kind\": \"PackageBaseline\", \"name\": \"curl\"}, {\"kind\": \"PackageBaseline\", \"name\": \"other\"}], \"action\": {\"InstallPackages\": {\"requested\": [{\"name\": \"curl\", \"architecture\": \"amd64\", \"from\": \"1\", \"to\": \"2\"}, {\"name\": \"openssl\", \"architecture\": \"amd64\", \"from\": \"1\", \"to\": \"2\"}]}}}]}}",
+        )
+        .replace("PRIORITY", &priority.to_string())
+    };
+    assert_eq!(judged(&other(5)), "= nothing\n");
+    assert!(judged(&other(0)).contains("StartedBarred c-1"), "{}", judged(&other(0)));
+}
+
 // rule: O3
 #[test]
 fn a_barred_item_starts_nowhere() {
