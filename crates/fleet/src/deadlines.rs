@@ -1,7 +1,11 @@
 //! What becomes of activities that don't move: adoption, cancel, deadlines (rules A3, A4, A5, A9).
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use jiff::SignedDuration;
-use muster_model::{Activity, Instant, OutcomeReason, Phase, Presence, StepAction};
+use muster_model::{
+    Activity, ActivityName, Instant, MachineName, OutcomeReason, Phase, Presence, StepAction,
+};
 
 use crate::State;
 use crate::input::{Effect, Key};
@@ -15,71 +19,100 @@ const GRACE: SignedDuration = SignedDuration::from_mins(2);
 /// How long a write about an activity may stay unseen before it is made again; it is conditional, so twice is harmless.
 pub(crate) const ASKED: SignedDuration = SignedDuration::from_secs(30);
 
-/// Adopts, cancels and ends what needs it.
+/// Adopts, cancels and ends what needs it: of machines that have `changed`, of what came due, and of what the plan cancels.
+/// All is looked at where `changed` is `None`.
 pub(crate) fn effects(
     state: &mut State,
     now: Instant,
-    cancels: &std::collections::BTreeMap<muster_model::ActivityName, OutcomeReason>,
+    cancels: &BTreeMap<ActivityName, OutcomeReason>,
+    changed: Option<&BTreeSet<MachineName>>,
 ) -> Vec<Effect> {
     let mut effects = Vec::new();
-    let mut wake = Vec::new();
-    let epoch = state.world.epoch;
-    for (name, activity) in &state.world.activities {
-        if activity.phase.is_finished() || state.reserved.contains(name) {
-            continue;
+    for name in to_look_at(state, now, cancels, changed) {
+        let (effect, again) = look(state, now, &name, cancels.get(&name).copied());
+        match again {
+            Again::Never => state.deadlines.set(&name, None),
+            Again::At(at) => state.deadlines.set(&name, Some(at)),
+            Again::Always => state.deadlines.set_always(&name),
         }
-        let key = Key::Activity(name.clone());
-        if let Some((_, _, since)) = state.asked.get(name)
-            && now < *since + ASKED
-        {
-            wake.push(*since + ASKED);
-            continue;
-        }
-        if !state.may_write(&key, now) {
-            continue;
-        }
-        let late = activity.epoch < epoch && !state.inherited.contains(name);
-        let wish = match activity.phase {
-            Phase::Pending if activity.cancel => Some(OutcomeReason::CancelRequested),
-            // A leader that was paused wrote it after we had counted the places: nobody answers for it (rule A3).
-            Phase::Pending if late => Some(OutcomeReason::NotAdopted),
-            _ => cancels.get(name).copied(),
-        };
-        let effect = match wish {
-            Some(outcome) => cancel(activity, outcome),
-            // By a clock that is off nothing is overdue (rule A3).
-            None if state.world.clock_off => None,
-            None => match overdue(state, activity, now) {
-                Overdue::Ended(phase, outcome, message) => Some(Effect::EndActivity {
-                    name: name.clone(),
-                    seen: activity.phase,
-                    phase,
-                    outcome,
-                    message,
-                }),
-                Overdue::At(at) => {
-                    wake.push(at);
-                    let inherited = activity.epoch != epoch && state.inherited.contains(name);
-                    (activity.phase == Phase::Pending && inherited)
-                        .then(|| Effect::AdoptActivity { name: name.clone(), epoch })
-                }
-            },
-        };
-        effects.extend(effect);
+        let Some(effect) = effect else { continue };
+        let cancel = matches!(effect, Effect::AskCancel { .. });
+        let seen = state.world.activities[&name].phase;
+        state.deadlines.set(&name, Some(now + ASKED));
+        state.asked.insert(name, (seen, cancel, now));
+        effects.push(effect);
     }
-    for effect in &effects {
-        if let (Some(Key::Activity(name)), cancel) =
-            (effect.key(), matches!(effect, Effect::AskCancel { .. }))
-        {
-            let seen = state.world.activities[&name].phase;
-            state.asked.insert(name, (seen, cancel, now));
-            wake.push(now + ASKED);
-        }
-    }
-    for at in wake {
-        state.wake_at(at);
+    if let Some(next) = state.deadlines.next(now) {
+        state.wake_at(next);
     }
     effects
+}
+
+fn to_look_at(
+    state: &State,
+    now: Instant,
+    cancels: &BTreeMap<ActivityName, OutcomeReason>,
+    changed: Option<&BTreeSet<MachineName>>,
+) -> BTreeSet<ActivityName> {
+    let due = state.deadlines.due(now).chain(cancels.keys()).cloned();
+    match changed {
+        None => due.chain(state.world.activities.keys().cloned()).collect(),
+        Some(machines) => {
+            let theirs = machines.iter().flat_map(|machine| state.world.activities_of(machine));
+            due.chain(theirs.map(|activity| activity.spec.name.clone())).collect()
+        }
+    }
+}
+
+/// When an activity is to be looked at again though nothing is heard of it.
+enum Again {
+    Never,
+    At(Instant),
+    Always,
+}
+
+/// What is to be done about one activity.
+fn look(
+    state: &State,
+    now: Instant,
+    name: &ActivityName,
+    wish: Option<OutcomeReason>,
+) -> (Option<Effect>, Again) {
+    let open = state.world.activities.get(name).filter(|activity| !activity.phase.is_finished());
+    let Some(activity) = open.filter(|_| !state.reserved.contains(name)) else { return (None, Again::Never) };
+    let epoch = state.world.epoch;
+    let key = Key::Activity(name.clone());
+    if let Some((_, _, since)) = state.asked.get(name)
+        && now < *since + ASKED
+    {
+        return (None, Again::At(*since + ASKED));
+    }
+    if !state.may_write(&key, now) {
+        return (None, Again::Always);
+    }
+    let late = activity.epoch < epoch && !state.inherited.contains(name);
+    let wish = match activity.phase {
+        Phase::Pending if activity.cancel => Some(OutcomeReason::CancelRequested),
+        // A leader that was paused wrote it after we had counted the places: nobody answers for it (rule A3).
+        Phase::Pending if late => Some(OutcomeReason::NotAdopted),
+        _ => wish,
+    };
+    match wish {
+        Some(outcome) => (cancel(activity, outcome), Again::Always),
+        // By a clock that is off nothing is overdue (rule A3).
+        None if state.world.clock_off => (None, Again::Never),
+        None => match overdue(state, activity, now) {
+            Overdue::Ended(phase, outcome, message) => {
+                let (name, seen) = (name.clone(), activity.phase);
+                (Some(Effect::EndActivity { name, seen, phase, outcome, message }), Again::Never)
+            }
+            Overdue::At(at) => {
+                let inherited = activity.epoch != epoch && state.inherited.contains(name);
+                let adopts = activity.phase == Phase::Pending && inherited;
+                (adopts.then(|| Effect::AdoptActivity { name: name.clone(), epoch }), Again::At(at))
+            }
+        },
+    }
 }
 
 fn cancel(activity: &Activity, outcome: OutcomeReason) -> Option<Effect> {

@@ -33,14 +33,18 @@ const DAY: SignedDuration = SignedDuration::from_hours(24);
 /// Deletions of one pass, so that a large change of the limit does not flood the API.
 const DELETIONS_AT_ONCE: usize = 200;
 
-/// What is to be deleted or marked now.
-pub(crate) fn effects(state: &mut State, now: Instant) -> Vec<Effect> {
+/// What is to be deleted or marked now; of machines' activities where something has `changed` or come due (`None`: of all).
+pub(crate) fn effects(
+    state: &mut State,
+    now: Instant,
+    changed: Option<&BTreeSet<MachineName>>,
+) -> Vec<Effect> {
     state.deleting.retain(|_, since| *since + ASKED > now);
     // By a clock that is off nothing is old (rule A3).
     if state.world.clock_off {
         return Vec::new();
     }
-    let mut effects = activities(state, now);
+    let mut effects = activities(state, now, changed);
     effects.extend(rollouts(state));
     effects.extend(garbage(state, now));
     effects.retain(|effect| {
@@ -65,48 +69,83 @@ pub(crate) fn effects(state: &mut State, now: Instant) -> Vec<Effect> {
     effects
 }
 
-fn activities(state: &mut State, now: Instant) -> Vec<Effect> {
-    let limit = state.world.policy.history_limit as usize;
-    let ttl = state.world.policy.ttl;
+fn activities(state: &mut State, now: Instant, changed: Option<&BTreeSet<MachineName>>) -> Vec<Effect> {
+    let machines: BTreeSet<MachineName> = match changed {
+        None => state.world.activities.keys().map(|name| name.machine.clone()).collect(),
+        Some(machines) => machines.iter().chain(state.history.due(now)).cloned().collect(),
+    };
     let mut effects = Vec::new();
-    let mut next: Option<Instant> = None;
-    let machines: BTreeSet<MachineName> =
-        state.world.activities.keys().map(|name| name.machine.clone()).collect();
     for machine in &machines {
-        // Of a machine that is gone nothing is judged any more.
-        let there = state.world.machines.contains_key(machine);
-        let retried = state.world.machines.get(machine).map_or(0, |machine| machine.retried_through);
-        let mut finished = 0;
-        let mut failures = 0;
-        let mut succeeded: Vec<Discriminant<StepAction>> = Vec::new();
-        for (age, activity) in state.world.activities_of(machine).rev().enumerate() {
-            if !activity.phase.is_finished() {
-                continue;
-            }
-            finished += 1;
-            if activity.phase == Phase::Succeeded {
-                succeeded.extend(activity.spec.steps.iter().map(|step| discriminant(&step.action)));
-            }
-            failures += usize::from(activity.phase == Phase::Failed);
-            let failure = activity.phase == Phase::Failed
-                && (failures <= FAILURES_KEPT
-                    || (activity.spec.name.number > retried && may_count(state, activity, &succeeded)));
-            let reboot = is_reboot(activity) && ended(activity) + DAY > now;
-            if there && (age == 0 || failure || reboot) {
-                continue;
-            }
-            let end = ended(activity) + ttl;
-            if finished > limit.max(JUDGED) || end <= now {
-                effects.push(Effect::DeleteActivity { name: activity.spec.name.clone() });
-            } else {
-                next = Some(next.map_or(end, |next| next.min(end)));
-            }
+        let Look { gone, next, is_kept_by_record } = look(state, machine, now);
+        // Until they are gone, and until the record lets them go.
+        if is_kept_by_record || !gone.is_empty() {
+            state.history.set_always(machine);
+            next.into_iter().for_each(|next| state.wake_at(next));
+        } else {
+            state.history.set(machine, next);
         }
+        effects.extend(gone);
     }
-    if let Some(next) = next {
+    if let Some(next) = state.history.next(now) {
         state.wake_at(next);
     }
     effects
+}
+
+/// What becomes of one machine's finished activities.
+#[derive(Default)]
+struct Look {
+    gone: Vec<Effect>,
+    /// When the next of them may go.
+    next: Option<Instant>,
+    /// One is kept because of what rollouts have on record, which may change.
+    is_kept_by_record: bool,
+}
+
+fn look(state: &State, machine: &MachineName, now: Instant) -> Look {
+    let limit = state.world.policy.history_limit as usize;
+    let ttl = state.world.policy.ttl;
+    let mut look = Look::default();
+    // Of a machine that is gone nothing is judged any more.
+    let there = state.world.machines.contains_key(machine);
+    let retried = state.world.machines.get(machine).map_or(0, |machine| machine.retried_through);
+    let mut finished = 0;
+    let mut failures = 0;
+    let mut succeeded: Vec<Discriminant<StepAction>> = Vec::new();
+    for (age, activity) in state.world.activities_of(machine).rev().enumerate() {
+        if !activity.phase.is_finished() {
+            continue;
+        }
+        finished += 1;
+        if activity.phase == Phase::Succeeded {
+            succeeded.extend(activity.spec.steps.iter().map(|step| discriminant(&step.action)));
+        }
+        failures += usize::from(activity.phase == Phase::Failed);
+        let is_newest = age == 0 || (activity.phase == Phase::Failed && failures <= FAILURES_KEPT);
+        if there && is_newest {
+            continue;
+        }
+        let counts = activity.phase == Phase::Failed
+            && activity.spec.name.number > retried
+            && may_count(state, activity, &succeeded);
+        if there && counts {
+            look.is_kept_by_record = true;
+            continue;
+        }
+        let mut end = ended(activity) + ttl;
+        if finished > limit.max(JUDGED) {
+            end = Instant::MIN;
+        }
+        if there && is_reboot(activity) {
+            end = end.max(ended(activity) + DAY);
+        }
+        if end <= now {
+            look.gone.push(Effect::DeleteActivity { name: activity.spec.name.clone() });
+        } else {
+            look.next = Some(look.next.map_or(end, |next| next.min(end)));
+        }
+    }
+    look
 }
 
 /// Whether a failure may still judge what is to come: it failed an item that is on record, so that it counts against that

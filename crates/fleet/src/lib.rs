@@ -7,6 +7,7 @@
 //!
 //! Deliberately not here: clocks, tasks, JSON, resource types.
 
+mod agenda;
 mod deadlines;
 mod durations;
 mod history;

@@ -49,6 +49,7 @@ pub(crate) fn pass(state: &mut State, now: Instant) -> Vec<Effect> {
     note_numbers(state);
     state.world.applying = revision::is_applying(state);
     let touched = std::mem::take(&mut state.touched);
+    let look_at_all = std::mem::take(&mut state.look_at_all);
     let mut planner = std::mem::take(&mut state.planner);
     planner.plan(&state.world, &touched);
     let plan = planner.last();
@@ -57,13 +58,16 @@ pub(crate) fn pass(state: &mut State, now: Instant) -> Vec<Effect> {
         state.wake_at(next);
     }
     let mut effects = tell_ends(state);
-    effects.extend(deadlines::effects(state, now, &plan.cancels));
+    let changed = (!look_at_all).then_some(&touched.machines);
+    effects.extend(deadlines::effects(state, now, &plan.cancels, changed));
     effects.extend(records(state, &decided, now));
     effects.extend(starts(state, &decided, now));
     effects.extend(totals(state, plan, now));
     state.planner = planner;
     effects.extend(estimates(state, now));
-    effects.extend(history::effects(state, now));
+    let mut changed = touched.machines;
+    changed.extend(state.touched.machines.iter().cloned());
+    effects.extend(history::effects(state, now, (!look_at_all).then_some(&changed)));
     presence::refresh(state, now);
     state.backoff.retain(|_, (_, until)| *until + FORGET_BACKOFF > now);
     let due: Vec<Instant> =
@@ -233,11 +237,8 @@ fn summary(spec: &ActivitySpec) -> String {
 /// Tells people of ends, once.
 fn tell_ends(state: &mut State) -> Vec<Effect> {
     let mut effects = Vec::new();
-    for (name, activity) in &state.world.activities {
-        if !activity.phase.is_finished() || state.told.contains(name) {
-            continue;
-        }
-        state.told.insert(name.clone());
+    for name in &std::mem::take(&mut state.ended) {
+        let Some(activity) = state.world.activities.get(name) else { continue };
         let good = activity.phase == Phase::Succeeded;
         let why = activity.outcome.map_or_else(String::new, |outcome| format!(" ({})", outcome.as_str()));
         let text = match (good, activity.message.is_empty()) {

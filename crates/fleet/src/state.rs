@@ -10,6 +10,7 @@ use muster_model::{
 use muster_planner::{Planner, Touched};
 use smol_str::SmolStr;
 
+use crate::agenda::Agenda;
 use crate::durations::Durations;
 use crate::input::{Change, Garbage, GatewayLease, Key, PresenceShard, SourceState, Written};
 use crate::pool::Pool;
@@ -77,8 +78,14 @@ pub struct State {
     pub(crate) garbage_looked: Option<Instant>,
     /// When the next of them is to be marked or deleted.
     pub(crate) garbage_due: Option<Instant>,
-    /// Activities whose end was told to people, or was there before we began.
-    pub(crate) told: BTreeSet<ActivityName>,
+    /// Activities that have ended since the last pass, which people are to be told.
+    pub(crate) ended: BTreeSet<ActivityName>,
+    /// Unfinished activities, and when something is to be done about them.
+    pub(crate) deadlines: Agenda<ActivityName>,
+    /// Machines, and when some of their finished activities may go.
+    pub(crate) history: Agenda<MachineName>,
+    /// Something has changed that all activities' fates depend on.
+    pub(crate) look_at_all: bool,
     /// Something changed since the last pass.
     pub(crate) dirty: bool,
     /// Presence changed since the last pass.
@@ -103,7 +110,7 @@ impl State {
     /// A namespace of which nothing is known yet. Observe everything that is there before the first pass.
     #[must_use]
     pub fn new() -> Self {
-        Self { dirty: true, presence_dirty: true, inherit: true, ..Self::default() }
+        Self { dirty: true, presence_dirty: true, inherit: true, look_at_all: true, ..Self::default() }
     }
 
     /// Whether a pass is due: something changed, or it is time.
@@ -252,6 +259,7 @@ impl State {
             }
             Change::Policy(policy) => {
                 let (policy, revision) = policy.unwrap_or_default();
+                self.look_at_all |= world.policy != policy;
                 world.policy = policy;
                 self.policy_revision = revision;
             }
@@ -296,7 +304,8 @@ impl State {
                 world.activities.remove(&name);
                 self.reserved.remove(&name);
                 self.asked.remove(&name);
-                self.told.remove(&name);
+                self.ended.remove(&name);
+                self.deadlines.set(&name, None);
                 self.inherited.remove(&name);
                 self.complained.remove(&name);
                 self.deleting.remove(&Key::Activity(name));
@@ -327,11 +336,13 @@ impl State {
             }
             Change::Epoch(epoch) => {
                 self.inherit |= world.epoch != epoch;
+                self.look_at_all = true;
                 world.epoch = epoch;
             }
             Change::Unrecorded(key) => drop(self.unrecorded.insert(key)),
             Change::ClockOff(off) => {
                 world.clock_off = off;
+                self.look_at_all = true;
                 self.presence_dirty |= !off;
             }
         }
@@ -392,8 +403,10 @@ impl State {
         {
             return;
         }
-        if !self.begun && activity.phase.is_finished() {
-            self.told.insert(name.clone());
+        // What had ended before we began was told then.
+        let was_open = self.world.activities.get(&name).is_none_or(|known| !known.phase.is_finished());
+        if self.begun && was_open && activity.phase.is_finished() {
+            self.ended.insert(name.clone());
         }
         self.durations.observe(&activity);
         let machine = self.world.machines.get(&name.machine).map(AsRef::as_ref);
@@ -439,7 +452,10 @@ impl State {
         *until = now + jiff::SignedDuration::from_secs(seconds);
         self.deleting.remove(key);
         match key {
-            Key::Activity(name) => drop(self.asked.remove(name)),
+            Key::Activity(name) => {
+                self.asked.remove(name);
+                self.touched.machines.insert(name.machine.clone());
+            }
             Key::Garbage(garbage) => {
                 // The mark was not made: it is due as before.
                 if let Some(since) = self.unreferenced.get_mut(garbage) {
@@ -472,6 +488,7 @@ impl State {
         self.gateway_up_since.iter_mut().for_each(earlier);
         self.garbage_looked = None;
         self.catches_up = None;
+        self.look_at_all = true;
         self.dirty = true;
         self.presence_dirty = true;
     }
