@@ -94,6 +94,7 @@ mod tests {
             passed: muster_model::Shared::default(),
             expiry: jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1),
             health: HealthCheck::default().into(),
+            failed_units: Default::default(),
         }
     }
 

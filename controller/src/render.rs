@@ -11,8 +11,8 @@ use muster_crds::{
 };
 use muster_fleet::Decision;
 use muster_model::{
-    BaselineSummary, BudgetSummary, Estimates, Item, ItemProgress, PackageKey, Rollout, Unknown, Unmanaged,
-    Verdict, WindowSummary,
+    BaselineSummary, BudgetSummary, Estimates, Item, ItemProgress, PackageKey, Rollout, UnitName, Unknown,
+    Unmanaged, Verdict, WindowSummary,
 };
 
 use crate::conditions::{Finding, fold, whole_seconds};
@@ -66,33 +66,27 @@ fn machine_findings(decision: &Decision) -> Vec<Finding> {
         ),
         _ => Finding::new(condition::REPORTING, Some(false), reason::SILENT, "the machine is not heard"),
     };
-    let healthy = if decision.healthy {
-        Finding::new(
+    let unhealthy = (!decision.failed_units.is_empty()).then(|| {
+        let units: Vec<&str> = decision.failed_units.iter().map(UnitName::as_str).collect();
+        format!("failed since the last activity, or named by a baseline: {}", units.join(", "))
+    });
+    let healthy = match &unhealthy {
+        None => Finding::new(
             condition::HEALTHY,
             Some(true),
             reason::UNITS_ACTIVE,
-            "no unit that a baseline names has failed",
-        )
-    } else {
-        Finding::new(
-            condition::HEALTHY,
-            Some(false),
-            reason::UNITS_FAILED,
-            "a unit that a baseline names has failed",
-        )
-    };
-    let ready = converged.map(|converged| converged && decision.healthy);
-    let mut findings = vec![
-        reporting,
-        healthy,
-        Finding::new(condition::CONVERGED, converged, name, message.clone()),
-        Finding::new(
-            condition::READY,
-            ready,
-            if ready == Some(false) && !decision.healthy { reason::UNITS_FAILED } else { name },
-            message.clone(),
+            "no unit has failed that a baseline names, or since the last activity",
         ),
-    ];
+        Some(units) => Finding::new(condition::HEALTHY, Some(false), reason::UNITS_FAILED, units.clone()),
+    };
+    let ready = match unhealthy {
+        Some(units) if converged == Some(true) => {
+            Finding::new(condition::READY, Some(false), reason::UNITS_FAILED, units)
+        }
+        _ => Finding::new(condition::READY, converged, name, message.clone()),
+    };
+    let mut findings =
+        vec![reporting, healthy, Finding::new(condition::CONVERGED, converged, name, message.clone()), ready];
     match verdict {
         Verdict::Start(_) | Verdict::Active { .. } | Verdict::Waiting(_) => {
             findings.push(Finding::new(condition::RECONCILING, Some(true), name, message));

@@ -42,7 +42,9 @@ use crate::{
         "self.machineRef == oldSelf.machineRef && self.steps == oldSelf.steps && self.cause == oldSelf.cause",
         " && self.health == oldSelf.health && self.expiryTime == oldSelf.expiryTime",
         " && has(self.budgets) == has(oldSelf.budgets) && (!has(self.budgets) || self.budgets == oldSelf.budgets)",
-        " && has(self.windows) == has(oldSelf.windows) && (!has(self.windows) || self.windows == oldSelf.windows)"
+        " && has(self.windows) == has(oldSelf.windows) && (!has(self.windows) || self.windows == oldSelf.windows)",
+        " && has(self.failedUnits) == has(oldSelf.failedUnits)",
+        " && (!has(self.failedUnits) || self.failedUnits == oldSelf.failedUnits)"
     ))
     .message("an activity never changes, but for cancel: a change is a new activity"),
     validation = Rule::new("!oldSelf.cancel || self.cancel").message("cancel cannot be taken back")
@@ -72,6 +74,11 @@ pub struct ActivitySpec {
     /// What must be healthy after the last step.
     #[serde(default)]
     pub health: HealthSpec,
+    /// The units that had failed on the machine when the activity was made. One that fails since then makes the machine
+    /// unhealthy, and so unavailable in budgets and in waves, until it runs again or `muster resolve` settles the activity.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::units")]
+    pub failed_units: Vec<String>,
     /// Asks for the activity to end: at once if it is pending, else as soon as the machine can. Never taken back.
     #[serde(default)]
     pub cancel: bool,

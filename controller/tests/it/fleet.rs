@@ -113,6 +113,25 @@ async fn a_machine_goes_from_its_baseline_to_converged() {
     world.stop().await;
 }
 
+// rule: B2
+#[tokio::test]
+async fn a_unit_that_fails_after_the_activity_is_named_by_the_machines_conditions() {
+    let mut world = World::new().await;
+    converge(&world).await;
+    world.report_failed("web-01", 3, &openssl("3.0.15-1"), &["app.service"]).await;
+    let machine = world
+        .until::<FleetMachine>("web-01", "unhealthy", |machine| condition(machine, "Healthy") == "False")
+        .await;
+    let conditions = machine.status.unwrap().conditions;
+    let told = ["Healthy", "Ready"].map(|kind| {
+        let condition = conditions.iter().find(|condition| condition.type_ == kind).unwrap();
+        (condition.status.as_str(), condition.reason.as_str(), condition.message.as_str())
+    });
+    let units = "failed since the last activity, or named by a baseline: app.service";
+    assert_eq!(told, [("False", "UnitsFailed", units); 2]);
+    world.stop().await;
+}
+
 #[tokio::test]
 async fn a_restarted_controller_of_a_converged_fleet_writes_nothing() {
     let mut world = World::new().await;

@@ -126,13 +126,25 @@ impl World {
 
     /// What the gateway writes when a machine reports.
     pub(crate) async fn report(&self, name: &str, sequence: u64, inventory: &Inventory) {
+        self.report_failed(name, sequence, inventory, &[]).await;
+    }
+
+    /// Likewise, of a machine with failed units.
+    pub(crate) async fn report_failed(
+        &self,
+        name: &str,
+        sequence: u64,
+        inventory: &Inventory,
+        failed: &[&str],
+    ) {
         let list = PackageInventory::from_model(inventory).unwrap();
         match self.api().create(&PostParams::default(), &list).await {
             Ok(_) => {}
             Err(kube::Error::Api(status)) if status.is_already_exists() => {}
             Err(error) => panic!("{error}"),
         }
-        let report = report(&inventory.digest());
+        let failed_units = failed.iter().map(|unit| unit.parse().unwrap()).collect();
+        let report = Report { failed_units, ..report(&inventory.digest()) };
         let reported = Reported {
             session: 1,
             sequence,

@@ -12,6 +12,7 @@ mod arrived;
 mod checks;
 mod counts;
 pub mod event;
+mod health;
 mod items;
 mod schedule;
 mod select;

@@ -11,6 +11,7 @@ use muster_model::{
 };
 
 use crate::event::{Budget, Report, Selector};
+use crate::health::{is_unhealthy, may_be_unhealthy};
 use crate::world::{ActivityState, MachineState, Presence, World};
 
 /// A number and whom it is about.
@@ -189,12 +190,12 @@ pub(crate) fn standing(world: &World, group: &Group<'_>, starting: &MachineName,
         let there = machine.spec.possible(at, world.lag).iter().all(Option::is_some);
         let counts = (member || charged && there) && by_us
             || member && quiet.is_surely_silent && always && !quiet.is_resolved
-            || member && !quiet.may_be_silent && is_unhealthy(world, machine, at);
+            || member && !quiet.may_be_silent && is_unhealthy(world, name, machine, at);
         // Who may be seen to count already takes no second place (rule B3).
         if *name == *starting {
             let may = (maybe || charged) && (by_us || may_be_ours(world, name, at))
                 || maybe && quiet.may_be_silent && sometimes
-                || maybe && may_be_unhealthy(world, machine, at);
+                || maybe && may_be_unhealthy(world, name, machine, at);
             standing.counted = counts || may;
             continue;
         }
@@ -351,38 +352,6 @@ pub(crate) fn silence(world: &World, machine: &MachineState, at: Instant) -> Sil
         may_be_silent: true,
         is_resolved: resolved.is_some_and(|resolved| resolved >= *last_heard),
     }
-}
-
-/// A unit that a baseline of the machine names has failed, by each report that may be the last that was seen.
-fn is_unhealthy(world: &World, machine: &MachineState, at: Instant) -> bool {
-    let reports = machine.report.possible(at, world.lag);
-    reports.iter().all(|report| {
-        report.is_some_and(|report| {
-            world.baselines.iter().any(|(_, kept)| {
-                let versions = kept.possible(at, world.lag);
-                versions.iter().all(|baseline| {
-                    baseline.is_some_and(|baseline| {
-                        !baseline.units.is_disjoint(&report.failed_units)
-                            && machine.surely(&baseline.selector, at, world.lag)
-                    })
-                })
-            })
-        })
-    })
-}
-
-/// Likewise by some report that may be the last that was seen.
-fn may_be_unhealthy(world: &World, machine: &MachineState, at: Instant) -> bool {
-    let reports = machine.report.possible(at, world.lag);
-    reports.into_iter().flatten().any(|report| {
-        world.baselines.values().any(|kept| {
-            let versions = kept.possible(at, world.lag);
-            versions.into_iter().flatten().any(|baseline| {
-                !baseline.units.is_disjoint(&report.failed_units)
-                    && machine.maybe(&baseline.selector, at, world.lag)
-            })
-        })
-    })
 }
 
 /// Machines, for a message.

@@ -112,6 +112,7 @@ fn look(state: &State, machine: &MachineName, now: Instant) -> Look {
     let mut finished = 0;
     let mut failures = 0;
     let mut succeeded: Vec<Discriminant<StepAction>> = Vec::new();
+    let mut has_last_change = false;
     for (age, activity) in state.world.activities_of(machine).rev().enumerate() {
         if !activity.phase.is_finished() {
             continue;
@@ -122,7 +123,10 @@ fn look(state: &State, machine: &MachineName, now: Instant) -> Look {
         }
         failures += usize::from(activity.phase == Phase::Failed);
         let is_newest = age == 0 || (activity.phase == Phase::Failed && failures <= FAILURES_KEPT);
-        if there && is_newest {
+        // What failed since the last change there is told by that (rule B2).
+        let is_last_change = activity.phase.may_have_changed() && !has_last_change;
+        has_last_change |= is_last_change;
+        if there && (is_newest || is_last_change) {
             continue;
         }
         let counts = activity.phase == Phase::Failed

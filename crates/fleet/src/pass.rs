@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use muster_model::{
     Activity, ActivityName, ActivitySpec, Instant, Machine, MachineName, MachinePlan, Phase, Plan, Presence,
-    StepAction, Uid, Unknown, Verdict,
+    Reported, StepAction, Uid, UnitName, Unknown, Verdict, failed_since,
 };
 use muster_planner::Planner;
 
@@ -350,7 +350,7 @@ fn decision(
         first_converged: known.or_else(|| converged.then_some(now)),
         revision: state.world.revision.clone(),
         reporting,
-        healthy: is_healthy(state, machine),
+        failed_units: failed_units(state, machine),
         plan,
     }
 }
@@ -368,14 +368,21 @@ fn is_held(state: &State, machine: &Machine, package: &muster_model::PackageKey)
     })
 }
 
-fn is_healthy(state: &State, machine: &Machine) -> bool {
-    let Some(reported) = &machine.reported else { return true };
-    let failed = &reported.report.failed_units;
-    failed.is_empty()
-        || !state.world.package_baselines.values().any(|baseline| {
-            !baseline.health.units.is_disjoint(failed)
-                && baseline.common.selector.matches(|key| machine.label(key))
-        })
+/// The units by which a machine is unhealthy (rule B2): that failed and that one of its baselines names, or that failed since
+/// our last activity.
+fn failed_units(state: &State, machine: &Machine) -> BTreeSet<UnitName> {
+    let Some(Reported { report, .. }) = &machine.reported else { return BTreeSet::new() };
+    // Of most machines there is no more to say.
+    if report.failed_units.is_empty() {
+        return BTreeSet::new();
+    }
+    let newest_first = state.world.activities_of(&machine.name).rev().map(AsRef::as_ref);
+    let since = failed_since(newest_first, machine, report);
+    let baselines = state.world.package_baselines.values();
+    let named = baselines
+        .filter(|baseline| baseline.common.selector.matches(|key| machine.label(key)))
+        .flat_map(|baseline| baseline.health.units.intersection(&report.failed_units));
+    since.chain(named).cloned().collect()
 }
 
 /// Tells people when a machine becomes blocked, and when it has converged.

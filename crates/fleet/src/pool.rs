@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster_model::{
     Activity, ActivitySpec, Capability, Cause, Cover, Hardware, HealthCheck, Kernel, Machine, ObjectName, Os,
-    Passed, Report, Reported, Shared, Step,
+    Passed, Report, Reported, Shared, Step, UnitName,
 };
 use smol_str::SmolStr;
 
@@ -25,6 +25,7 @@ pub(crate) struct Pool {
     windows: Alike<BTreeMap<Cover, ObjectName>>,
     passed: Alike<BTreeSet<Passed>>,
     health: Alike<HealthCheck>,
+    units: Alike<BTreeSet<UnitName>>,
 }
 
 impl Pool {
@@ -42,8 +43,18 @@ impl Pool {
 
     /// Makes an activity hold what others, and its machine, hold already.
     pub(crate) fn share_activity(&mut self, activity: &mut Activity, machine: Option<&Machine>) {
-        let ActivitySpec { name, machine_uid, steps, cause, budgets, windows, passed, expiry: _, health } =
-            &mut activity.spec;
+        let ActivitySpec {
+            name,
+            machine_uid,
+            steps,
+            cause,
+            budgets,
+            windows,
+            passed,
+            expiry: _,
+            health,
+            failed_units,
+        } = &mut activity.spec;
         if let Some(machine) = machine {
             name.machine.clone_from(&machine.name);
             if *machine_uid == machine.uid {
@@ -56,6 +67,7 @@ impl Pool {
         self.windows.share(windows);
         self.passed.share(passed);
         self.health.share(health);
+        self.units.share(failed_units);
     }
 }
 

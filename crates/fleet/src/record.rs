@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use muster_model::{ActivityName, Digest, Instant, Machine, MachinePlan, PackageKey};
+use muster_model::{ActivityName, Digest, Instant, Machine, MachinePlan, PackageKey, UnitName};
 use smol_str::SmolStr;
 
 /// The decision about one machine as its status records it.
@@ -25,8 +25,8 @@ pub struct Decision {
     pub revision: Option<SmolStr>,
     /// Whether the machine is heard and its report fresh.
     pub reporting: bool,
-    /// Whether a unit that a baseline names has failed.
-    pub healthy: bool,
+    /// The units by which it is unhealthy (rule B2).
+    pub failed_units: BTreeSet<UnitName>,
 }
 
 impl Decision {
@@ -41,13 +41,13 @@ impl Decision {
             first_converged,
             revision: _,
             reporting,
-            healthy,
+            failed_units,
         } = self;
         plan.records_like(&other.plan)
             && (wanted_digest, current_activity, highest_number)
                 == (&other.wanted_digest, &other.current_activity, &other.highest_number)
-            && (holds, first_converged, reporting, healthy)
-                == (&other.holds, &other.first_converged, &other.reporting, &other.healthy)
+            && (holds, first_converged, reporting, failed_units)
+                == (&other.holds, &other.first_converged, &other.reporting, &other.failed_units)
     }
 }
 

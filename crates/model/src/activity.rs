@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::{
-    ActivityName, BaselineRef, Change, CommandLine, Conffiles, Cover, Digest, Instant, KernelChoice,
-    ObjectName, PackageKey, Passed, Shared, Uid, UnitName,
+    ActivityName, BaselineRef, Change, CommandLine, Conffiles, Cover, Digest, Instant, KernelChoice, Machine,
+    ObjectName, PackageKey, Passed, Report, Shared, Uid, UnitName,
 };
 
 /// What an activity is to do; never changes once created (rule A1, style 4).
@@ -32,6 +32,8 @@ pub struct ActivitySpec {
     pub expiry: Instant,
     /// Must be so for `settle` after the last step.
     pub health: Shared<HealthCheck>,
+    /// Units that had failed on the machine when it was made: those that fail since make the machine unhealthy (rule B2).
+    pub failed_units: Shared<BTreeSet<UnitName>>,
 }
 
 /// What must be healthy after the last step: the union over the baselines served (rule S1).
@@ -191,6 +193,27 @@ pub struct Activity {
     pub steps: Vec<StepStatus>,
 }
 
+/// The units of a machine's report that failed since the newest of its activities that changed something there
+/// (rule B2): those that had not failed when that was made. None once a person has resolved that activity.
+///
+/// A unit that had failed already, came up and failed once more is not found: only the last report is known.
+pub fn failed_since<'a>(
+    newest_first: impl Iterator<Item = &'a Activity>,
+    machine: &Machine,
+    report: &'a Report,
+) -> impl Iterator<Item = &'a UnitName> {
+    let mut ours = newest_first.filter(|activity| activity.spec.machine_uid == machine.uid);
+    // Most machines have no failed unit, and need no look at their activities.
+    let last = if report.failed_units.is_empty() {
+        None
+    } else {
+        ours.find(|activity| activity.phase.may_have_changed())
+    };
+    let last = last.filter(|activity| activity.spec.name.number > machine.resolved_through);
+    let failed = last.map(|activity| report.failed_units.difference(&activity.spec.failed_units));
+    failed.into_iter().flatten()
+}
+
 /// How far a step is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -240,6 +263,21 @@ impl Phase {
             | Self::Interrupted
             | Self::Canceled
             | Self::Expired => true,
+        }
+    }
+
+    /// Whether it is over, and may have changed the machine.
+    #[must_use]
+    pub fn may_have_changed(self) -> bool {
+        match self {
+            Self::Succeeded | Self::Failed | Self::Interrupted => true,
+            Self::Pending
+            | Self::Delivered
+            | Self::Running
+            | Self::Verifying
+            | Self::Refused
+            | Self::Canceled
+            | Self::Expired => false,
         }
     }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use muster_model::{
     AbsentMachines, Activity, BudgetSummary, Machine, ObjectName, PackageKey, PackageState, Phase, Reason,
-    Snapshot, StepAction, Verdict, WaitingOn,
+    Reported, Snapshot, StepAction, Verdict, WaitingOn, failed_since,
 };
 
 use crate::case::Case;
@@ -320,11 +320,12 @@ impl<'a> Why<'a> {
     }
 }
 
-/// Whether a unit that one of the machine's baselines names has failed (rule B2).
+/// Whether a unit has failed that one of the machine's baselines names, or one since our last activity (rule B2).
 pub(crate) fn is_unhealthy(resources: &Resources<'_>, case: &Case<'_>) -> bool {
-    let Some(reported) = case.reported else { return false };
+    let Some(Reported { report, .. }) = case.reported else { return false };
     let mut baselines = case.picked.packages.iter().map(|place| resources.packages[*place]);
-    baselines.any(|baseline| !baseline.health.units.is_disjoint(&reported.report.failed_units))
+    baselines.any(|baseline| !baseline.health.units.is_disjoint(&report.failed_units))
+        || failed_since(case.history.newest_first(), case.machine, report).next().is_some()
 }
 
 /// Whether a success still holds its place: for the longest `minReady` of the baselines that it served.

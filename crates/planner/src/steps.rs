@@ -47,6 +47,7 @@ pub(crate) fn compose(
         health: health(world.resources, &steps).into(),
         steps: steps.into(),
         cause: Cause { revision: world.snapshot.revision.clone(), proposal }.into(),
+        failed_units: case.reported.map(|one| one.report.failed_units.clone()).unwrap_or_default().into(),
         budgets: case
             .picked
             .budgets

@@ -16,7 +16,18 @@ pub(crate) fn duration(length: SignedDuration) -> GoDuration {
 
 /// All of a spec.
 pub(crate) fn spec(spec: &ActivitySpec) -> event::ActivitySpec {
-    let ActivitySpec { name, machine_uid, steps, cause, budgets, windows, passed, expiry, health } = spec;
+    let ActivitySpec {
+        name,
+        machine_uid,
+        steps,
+        cause,
+        budgets,
+        windows,
+        passed,
+        expiry,
+        health,
+        failed_units: _,
+    } = spec;
     let steps = steps.iter().map(|step| event::Step {
         action: step.action.clone(),
         baselines: step.baselines.keys().cloned().collect(),

@@ -47,6 +47,7 @@ fn activity(number: u64) -> Activity {
             passed: Default::default(),
             expiry: at(3600),
             health: HealthCheck::default().into(),
+            failed_units: Default::default(),
         },
         uid: Uid::parse("a").unwrap(),
         created: at(0),
@@ -215,7 +216,7 @@ fn reported() -> Machine {
         upgradable: 0,
         security_upgradable: 0,
         phasing: Default::default(),
-        failed_units: BTreeSet::new(),
+        failed_units: Default::default(),
         hardware: Hardware::default().into(),
         last_activity: 0,
     };

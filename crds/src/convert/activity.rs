@@ -29,6 +29,7 @@ impl Activity {
             passed,
             expiry,
             health,
+            failed_units,
         } = spec;
         let labels =
             [(names::LABEL_MACHINE, name.machine.to_string()), (names::LABEL_EPOCH, epoch.to_string())];
@@ -51,6 +52,7 @@ impl Activity {
                 units: health.units.iter().map(ToString::to_string).collect(),
                 settle: duration(jiff::SignedDuration::from_secs(health.settle_seconds.into())),
             },
+            failed_units: failed_units.iter().map(ToString::to_string).collect(),
             cancel: false,
         };
         Self { metadata, spec, status: None }
@@ -120,8 +122,17 @@ fn activity_windows(open: &BTreeMap<Cover, ObjectName>, passed: &BTreeSet<Passed
 
 impl Reader {
     fn activity_spec(&mut self, name: &str, spec: &ActivitySpec) -> Option<muster_model::ActivitySpec> {
-        let ActivitySpec { machine_ref, steps, cause, budgets, windows, expiry_time, health, cancel: _ } =
-            spec;
+        let ActivitySpec {
+            machine_ref,
+            steps,
+            cause,
+            budgets,
+            windows,
+            expiry_time,
+            health,
+            failed_units,
+            cancel: _,
+        } = spec;
         let name = self.read("metadata.name", "A1", ActivityName::parse(name));
         if name.as_ref().is_some_and(|name| name.machine.as_str() != machine_ref.name) {
             self.refuse(
@@ -155,6 +166,7 @@ impl Reader {
         }
         let units = self.units("spec.health.units", &health.units);
         let settle = self.duration("spec.health.settle", &health.settle);
+        let failed_units = self.units("spec.failedUnits", failed_units);
         Some(muster_model::ActivitySpec {
             name: name?,
             machine_uid: machine_uid?,
@@ -173,6 +185,7 @@ impl Reader {
                 settle_seconds: u32::try_from(settle?.as_secs()).unwrap_or(u32::MAX),
             }
             .into(),
+            failed_units: failed_units?.into(),
         })
     }
 

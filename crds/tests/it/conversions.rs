@@ -291,6 +291,7 @@ fn activity() -> ActivitySpec {
             settle_seconds: 120,
         }
         .into(),
+        failed_units: [UnitName::parse("fwupd-refresh.service").unwrap()].into(),
     }
 }
 

@@ -1,7 +1,9 @@
 //! What is known of one activity.
 
+use std::collections::BTreeSet;
+
 use jiff::SignedDuration;
-use muster_model::{Change, Instant, OutcomeReason, PackageKey, Phase, StepAction, Uid};
+use muster_model::{Change, Instant, OutcomeReason, PackageKey, Phase, StepAction, Uid, UnitName};
 
 use crate::event::{ActivitySpec, Step};
 
@@ -31,6 +33,15 @@ pub(crate) struct ActivityState {
     /// How many boots it made.
     pub(crate) boots: u32,
     pub(crate) deleted: Option<Instant>,
+    /// What had failed on its machine when it was made; absent: it was there before the log.
+    pub(crate) failed_units: Option<FailedUnits>,
+}
+
+/// Units that had failed on a machine, by all of the reports that may have been the last that was seen, and by any.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FailedUnits {
+    pub(crate) surely: BTreeSet<UnitName>,
+    pub(crate) maybe: BTreeSet<UnitName>,
 }
 
 impl ActivityState {

@@ -6,6 +6,7 @@ use super::{ActivityState, Presence, World};
 use crate::event::{
     ActivityCreated, ActivityFinished, ActivityFound, ApprovalAction, Event, Machine, Report, StepEvent, What,
 };
+use crate::health::failed_units;
 
 /// How many deleted activities are remembered for each machine.
 const DELETED_KEPT: usize = 32;
@@ -216,6 +217,7 @@ impl World {
                 acted: vec![(0, 0); steps],
                 boots: 0,
                 deleted: None,
+                failed_units: None,
             },
         );
     }
@@ -223,6 +225,9 @@ impl World {
     fn created(&mut self, now: Instant, created: &ActivityCreated) {
         let steps = created.spec.steps.len();
         self.note_number(&created.spec.name);
+        let decided = created.decided.unwrap_or(now);
+        let machine = self.machines.get(&created.spec.name.machine);
+        let failed_units = machine.map(|machine| failed_units(machine, decided, self.lag));
         self.activities.insert(
             created.spec.name.clone(),
             ActivityState {
@@ -242,6 +247,7 @@ impl World {
                 acted: vec![(0, 0); steps],
                 boots: 0,
                 deleted: None,
+                failed_units,
             },
         );
     }

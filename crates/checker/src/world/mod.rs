@@ -11,7 +11,7 @@ use jiff::SignedDuration;
 use muster_model::{ActivityName, BaselineRef, Instant, MachineName, ObjectName};
 use smol_str::SmolStr;
 
-pub(crate) use activity::ActivityState;
+pub(crate) use activity::{ActivityState, FailedUnits};
 pub(crate) use kept::Kept;
 pub(crate) use machine::{MachineState, Presence};
 

@@ -199,6 +199,30 @@ fn disruption_that_is_not_ours_counts() {
     );
 }
 
+// rule: B2
+#[test]
+fn a_unit_that_fails_after_our_activity_counts_though_nobody_named_it() {
+    let failing = |before: &str, between: &str| {
+        story(&format!(
+            "00:30 report a openssl=1 failed={before}
+             01:00 create a-1 charged=all
+             01:01 succeed a-1
+             01:10 report a openssl=2 failed=old.service,new.service
+             {between}
+             01:30 create b-1 charged=all"
+        ))
+    };
+    check(
+        &failing("old.service", ""),
+        &expect![[r#"
+        ! 2026-11-27T01:30:00Z B2 BudgetExceeded b-1: one too many; 1 of 4 machines may be unavailable, and 1 are: a [DisruptionBudget/all]
+    "#]],
+        &failing("old.service,new.service", ""),
+    );
+    assert_eq!(judged(&failing("old.service", "01:20 machine a {\"resolvedThrough\": 1}")), "= nothing\n");
+    assert_eq!(judged(&failing("old.service", "01:20 report a openssl=2")), "= nothing\n", "it runs again");
+}
+
 // rule: B3
 #[test]
 fn a_broken_machines_fix_takes_no_second_place_but_ours_in_flight_never_exceed_the_number() {

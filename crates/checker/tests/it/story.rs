@@ -236,7 +236,7 @@ impl Teller {
         for word in words {
             match word.split_once('=').unwrap_or((word, "")) {
                 ("last", number) => last = number.parse().unwrap(),
-                ("failed", unit) => units.push(unit.to_owned()),
+                ("failed", all) => units.extend(all.split(',').map(str::to_owned)),
                 ("reboot", _) => reboot = true,
                 ("selects", _) => capabilities.push("KernelSelection"),
                 ("kernel", release) => kernel = release,

@@ -18,6 +18,7 @@ fn ended(world: &mut World, number: u64, action: StepAction, took: SignedDuratio
         passed: Shared::default(),
         expiry: completed,
         health: HealthCheck::default().into(),
+        failed_units: Default::default(),
     };
     let activity = Activity {
         uid: Uid::parse(&format!("u-{}", spec.name)).unwrap(),

@@ -522,6 +522,19 @@ fn old_activities_go_and_the_newest_stays() {
         !gone.contains(&"delete m0-15".to_owned()) && gone.contains(&"delete m0-14".to_owned()),
         "{gone:?}"
     );
+    // The last change tells which units failed after it (rule B2), however many attempts changed nothing since.
+    for number in 16..=30 {
+        let mut refused = template.clone();
+        refused.spec.name.number = number;
+        (refused.phase, refused.finished) = (Phase::Refused, Some(world.now));
+        world.observe(Change::Activity(Box::new(refused)));
+    }
+    world.wait(SignedDuration::from_hours(24 * 31));
+    let gone = deleted(&world.pass());
+    assert!(
+        !gone.contains(&"delete m0-15".to_owned()) && gone.contains(&"delete m0-29".to_owned()),
+        "{gone:?}"
+    );
 }
 
 // rule: B2

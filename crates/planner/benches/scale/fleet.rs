@@ -259,7 +259,7 @@ pub(crate) fn machine(number: usize, inventory: Digest, now: Instant) -> Machine
         upgradable: 0,
         security_upgradable: 0,
         phasing: BTreeMap::new(),
-        failed_units: BTreeSet::new(),
+        failed_units: Default::default(),
         hardware: Hardware {
             cpu_vendor: "GenuineIntel".into(),
             cpu_family: "6".into(),
@@ -334,6 +334,7 @@ pub(crate) fn activity(snapshot: &Snapshot, machine: &Machine, number: usize) ->
             passed: Shared::default(),
             expiry: at + SignedDuration::from_hours(1),
             health: HealthCheck::default().into(),
+            failed_units: Default::default(),
         },
         uid: uid("act", number),
         created: at,

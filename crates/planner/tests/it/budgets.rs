@@ -89,6 +89,47 @@ fn a_machine_counts_once_against_each_budget_while_anything_is_amiss() {
 
 // rule: B2
 #[test]
+fn a_unit_that_failed_since_our_activity_counts_though_nobody_named_it() {
+    check(
+        "baseline fix: openssl >= 3.0.15
+         budget since on n=1 max 1
+         budget before on n=2 max 1
+         budget refused on n=3 max 1
+         budget older on n=4 max 1
+         budget resolved on n=5 max 1
+         budget untouched on n=6 max 1
+         machine m1 n=1 failed-unit app.service: openssl 3.0.15
+         machine m2 n=2 failed-unit app.service: openssl 3.0.15
+         machine m3 n=3 failed-unit app.service: openssl 3.0.15
+         machine m4 n=4 failed-unit app.service: openssl 3.0.15
+         machine m5 n=5 failed-unit app.service resolved 1: openssl 3.0.15
+         machine m6 n=6 failed-unit app.service: openssl 3.0.15
+         activity m1-1 Succeeded 3h: install fix openssl 3.0.15
+         activity m2-1 Succeeded 3h failed app.service: install fix openssl 3.0.15
+         activity m3-1 Refused(Locked) 3h: install fix openssl 3.0.15
+         activity m4-1 Succeeded 3h: install fix openssl 3.0.14
+         activity m4-2 Expired(Undelivered) 2h: install fix openssl 3.0.15
+         activity m5-1 Interrupted 3h: install fix openssl 3.0.15
+         show budgets",
+        expect![[r#"
+            = m1: converged
+            = m2: converged
+            = m3: converged
+            = m4: converged
+            = m5: converged
+            = m6: converged
+            # budget before: 0/1 of 1, 0 in flight
+            # budget older: 1/1 of 1, 0 in flight
+            # budget refused: 0/1 of 1, 0 in flight
+            # budget resolved: 0/1 of 1, 0 in flight
+            # budget since: 1/1 of 1, 0 in flight
+            # budget untouched: 0/1 of 1, 0 in flight
+        "#]],
+    );
+}
+
+// rule: B2
+#[test]
 fn after_min_ready_the_place_is_free_again() {
     check(
         "baseline fix max 1 ready 5m: openssl >= 3.0.15

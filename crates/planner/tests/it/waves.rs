@@ -139,6 +139,31 @@ fn a_wave_passes_when_it_has_soaked_and_what_passed_stays_passed() {
     );
 }
 
+// rule: O2, B2
+#[test]
+fn a_canary_on_which_something_else_fails_after_the_change_holds_its_wave() {
+    let world = |unit: &str| {
+        format!(
+            "baseline fix: openssl >= 3.0.15
+             wave canary fix on ring=canary
+             machine a ring=canary {unit}: openssl 3.0.15
+             machine b: openssl 3.0.14 -> 3.0.15
+             activity a-1 Succeeded 2h: install fix openssl 3.0.15"
+        )
+    };
+    check_over_time(
+        &[&world("failed-unit app.service"), &world("")],
+        expect![[r#"
+        @ 2026-11-23T12:00:00Z
+        = a: converged
+        ~ b: Wave O2: wave canary of PackageBaseline/fix is first: 0 of 1 machine(s) have it
+        @ 2026-11-23T12:00:00Z
+        = a: converged
+        + b: starts b-1: install openssl 3.0.14 > 3.0.15 for fix
+    "#]],
+    );
+}
+
 // rule: O2
 #[test]
 fn an_unhealthy_canary_holds_its_wave_and_soaks_anew() {

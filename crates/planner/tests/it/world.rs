@@ -463,6 +463,7 @@ fn activity(world: &mut World, words: &Words<'_>, body: &str) {
         }
         .into(),
         cause: Cause { revision: None, proposal: None }.into(),
+        failed_units: words.value("failed").into_iter().map(|unit| unit.parse().unwrap()).collect(),
         budgets: words
             .value("budgets")
             .into_iter()

@@ -70,7 +70,7 @@ fn machine(name: &str, labels: &[(&str, &str)], inventory: &Digest, now: Instant
         upgradable: 1,
         security_upgradable: 0,
         phasing: BTreeMap::new(),
-        failed_units: BTreeSet::new(),
+        failed_units: Default::default(),
         hardware: Hardware::default().into(),
         last_activity: 0,
     };
@@ -237,6 +237,7 @@ fn what_is_under_way_goes_on_where_it_was_and_nothing_is_done_twice() {
         passed: Shared::default(),
         expiry: world.now + MINUTE * 60,
         health: HealthCheck::default().into(),
+        failed_units: Default::default(),
     };
     let begun = world.now - MINUTE * 4;
     let activity = Activity {
