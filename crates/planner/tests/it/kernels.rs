@@ -394,3 +394,43 @@ fn a_baseline_that_observes_says_what_it_would_do() {
         "#]],
     );
 }
+
+// rule: O2, A2
+#[test]
+fn a_canary_whose_boot_is_too_full_for_the_kernel_neither_spins_nor_hangs_its_wave() {
+    let brings = "install k linux-image 6.1.176 | select k 6.1.0-50=6.1.176 | reboot k into 6.1.0-50";
+    let world = |third: &str| {
+        format!(
+            "kernel k reboot 30m max 100%: linux-image >= 6.1.176
+             wave canary k on ring=canary
+             machine a ring=canary selects kernels 6.1.0-49=6.1.170 runs 6.1.0-49 next 6.1.0-49: linux-image 6.1.170 -> 6.1.176
+             machine b ring=canary selects kernels 6.1.0-49,6.1.0-50=6.1.176 runs 6.1.0-50 next 6.1.0-50: linux-image 6.1.176
+             machine c selects kernels 6.1.0-49=6.1.170 runs 6.1.0-49 next 6.1.0-49: linux-image 6.1.170 -> 6.1.176
+             activity a-1 Refused(Preflight) 50m: {brings}
+             activity a-2 Refused(Preflight) 49m: {brings}
+             {third}
+             {APT}
+             show rollouts waves next"
+        )
+    };
+    check_over_time(
+        &[&world(""), &world(&format!("activity a-3 Refused(Preflight) 10m: {brings}"))],
+        expect![[r#"
+            @ 2026-11-23T12:00:00Z
+            + a: starts a-3: install linux-image 6.1.170 > 6.1.176 with linux-image-6.1.0-50 - > 6.1.0-50 for k | select 6.1.0-50 for k | reboot 6.1.0-50 for k | default 6.1.0-50 for k
+            = b: converged
+            ~ c: Wave O2: wave canary of KernelBaseline/k is first: 1 of 2 machine(s) have it
+            # rollout k linux-image=6.1.176: done 1/3, failed 0
+            #   wave canary: 1/2 have it since 2026-11-23T11:00:00Z, 0 skipped, 0 failed
+            # next -
+            @ 2026-11-23T12:00:00Z
+            ! a: RefusedRepeatedly A2: not carried out 3 times in a row, last Preflight, until 2026-11-23T12:15:00Z
+            = b: converged
+            + c: starts c-1: install linux-image 6.1.170 > 6.1.176 with linux-image-6.1.0-50 - > 6.1.0-50 for k | select 6.1.0-50 for k | reboot 6.1.0-50 for k | default 6.1.0-50 for k
+            # rollout k linux-image=6.1.176: done 1/3, failed 0
+            #   wave canary: 1/2 have it since 2026-11-23T11:00:00Z, 1 skipped, 0 failed, passed 2026-11-23T12:00:00Z
+            #   released 2026-11-23T12:00:00Z
+            # next 2026-11-23T12:15:00Z
+        "#]],
+    );
+}
