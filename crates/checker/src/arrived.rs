@@ -5,8 +5,8 @@ use muster_model::{
     BaselineKind, Cover, Instant, MachineName, Mode, RebootWhen, WindowAction, WindowsPolicy,
 };
 
-use crate::event::{Baseline, Report, Window};
-use crate::items::{Item, Items, approves};
+use crate::event::{ApprovalAction, Baseline, Report, Window};
+use crate::items::{Item, Items, approves, paused};
 use crate::target::{Target, key, target};
 use crate::violation::{About, Findings};
 use crate::window::{Calendar, merge};
@@ -55,7 +55,7 @@ pub(crate) fn check(
         {
             continue;
         }
-        for (cover, baseline, what) in lacks(world, items, name, machine, report) {
+        for (cover, baseline, what) in lacks(world, items, name, machine, report, now) {
             if open_for(world, machine, cover, calm, now, calendar) < enough {
                 continue;
             }
@@ -73,6 +73,7 @@ fn lacks<'w>(
     name: &MachineName,
     machine: &MachineState,
     report: &Report,
+    at: Instant,
 ) -> Vec<(Cover, &'w Baseline, String)> {
     let zero = SignedDuration::ZERO;
     let now = machine.reported.unwrap_or(Instant::MIN);
@@ -95,7 +96,7 @@ fn lacks<'w>(
                 .filter(|other| other.packages.iter().any(|asked| asked.name == package.name))
                 .count();
             let item = Item { baseline: baseline.reference(), package, to };
-            if shared == 1 && !is_held_up(world, items, name, &item, report) {
+            if shared == 1 && !is_held_up(world, items, name, &item, report, at) {
                 lacking.push((Cover::Packages, *baseline, format!("it lacks {}", item.name())));
             }
         }
@@ -107,17 +108,34 @@ fn lacks<'w>(
 }
 
 /// Barred, paused, on hold, or out of attempts.
-fn is_held_up(world: &World, items: &Items, name: &MachineName, item: &Item, report: &Report) -> bool {
+fn is_held_up(
+    world: &World,
+    items: &Items,
+    name: &MachineName,
+    item: &Item,
+    report: &Report,
+    now: Instant,
+) -> bool {
     let barred = items.known.get(item).is_some_and(|spread| spread.barred.is_some());
-    let said = world
-        .approvals
-        .values()
-        .any(|(approval, _)| approval.baseline == item.baseline && approves(approval, item, None));
+    let paused = paused(world, item, now).is_some() || lacks_approval(world, item);
     let held = report.packages.iter().any(|package| package.key() == item.package && package.held);
     let failed = world
         .history(name)
         .any(|activity| activity.charged().iter().any(|step| step.is_about(&item.package, item.to.as_ref())));
-    barred || said || held || failed
+    barred || paused || held || failed
+}
+
+/// Whether a wave asks for somebody's word about the item, and nobody gave it (rule O7).
+fn lacks_approval(world: &World, item: &Item) -> bool {
+    let baseline = world.baselines.get(&item.baseline).and_then(|kept| kept.now());
+    let rollout = baseline.and_then(|baseline| baseline.rollout.as_ref());
+    let asks = rollout.is_some_and(|rollout| rollout.waves.iter().any(|wave| wave.approval_required));
+    let approved = world.approvals.values().any(|(approval, _)| {
+        approval.action == ApprovalAction::Approve
+            && approval.baseline == item.baseline
+            && approves(approval, item, None)
+    });
+    asks && !approved
 }
 
 /// For how long steps of one kind could start on a machine, in samples.

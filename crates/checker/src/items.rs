@@ -195,13 +195,13 @@ pub(crate) fn approves(approval: &Approval, item: &Item, wave: Option<&str>) -> 
     named && wave.is_none_or(|wave| approval.wave.as_ref().is_none_or(|named| named == wave))
 }
 
-/// The pause that is the last word about an item, by a person, and since when it is known.
+/// The pause that is the last word about an item, by a person, and since when it is known. What ends it counts at once.
 pub(crate) fn paused<'w>(world: &'w World, item: &Item, at: Instant) -> Option<(&'w Approval, Instant)> {
     let about_it = world.approvals.values().filter(|(approval, since)| {
         approval.action != ApprovalAction::Approve
             && approval.baseline == item.baseline
             && approves(approval, item, None)
-            && world.was_known(*since, at)
+            && (approval.action == ApprovalAction::Resume || world.was_known(*since, at))
     });
     let last = about_it.max_by_key(|(approval, since)| (*since, approval.created))?;
     (last.0.action == ApprovalAction::Pause).then_some((&last.0, last.1))
@@ -299,7 +299,13 @@ fn has(world: &World, name: &MachineName, machine: &MachineState, item: &Item) -
 }
 
 /// Whether the item is surely the machine's target by this baseline: nobody else has a say about the package there.
-fn wants(world: &World, name: &MachineName, machine: &MachineState, item: &Item, at: Instant) -> bool {
+pub(crate) fn wants(
+    world: &World,
+    name: &MachineName,
+    machine: &MachineState,
+    item: &Item,
+    at: Instant,
+) -> bool {
     let Some(report) = machine.report.now() else { return false };
     let Some(spec) = machine.spec.now() else { return false };
     let silent = !matches!(machine.presence.now(), Some(Presence::Heard));

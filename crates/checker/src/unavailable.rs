@@ -282,6 +282,7 @@ fn is_unresolved(world: &World, name: &MachineName, activity: &ActivityState, at
     if spec.uid != activity.spec.machine_uid || activity.spec.name.number <= spec.resolved_through {
         return false;
     }
+    // By each report that may be the last that was seen: a newer one does not make what was resolved count again.
     let reports = machine.report.possible(at, world.lag);
     reports.into_iter().all(|report| report.is_none_or(|report| leaves_unresolved(report, activity, at)))
 }

@@ -19,6 +19,7 @@ use crate::reboot::boot_limit;
 use crate::select::Resources;
 use crate::steps::{Load, PACKAGES_TIMEOUT, step};
 use crate::target::Outcome;
+use crate::window::Opening;
 
 /// How long the boot loader's choice may take to be set.
 const LOADER_TIMEOUT: SignedDuration = SignedDuration::from_mins(10);
@@ -43,10 +44,15 @@ pub(crate) fn hindered(world: &World<'_>, case: &Case<'_>, choice: &KernelChoice
 
 /// Why no kernel may be brought now, if so: its own windows are closed.
 pub(crate) fn closed(world: &World<'_>, case: &Case<'_>, passes: &Passes) -> Option<Verdict> {
+    open(world, case, passes).err().map(Verdict::Waiting)
+}
+
+/// What a kernel may be brought in now: long enough for the packages that come with it.
+pub(crate) fn open(world: &World<'_>, case: &Case<'_>, passes: &Passes) -> Result<Opening, WaitingOn> {
     let estimates = &world.snapshot.policy.estimates;
-    let estimate = estimates.of(Cover::Packages) + estimates.of(Cover::Kernel);
-    let answer = world.windows.ask_past(case.picked.windows, Cover::Kernel, estimate, passes);
-    answer.err().map(Verdict::Waiting)
+    let whole = estimates.of(Cover::Packages) + estimates.of(Cover::Kernel);
+    world.windows.ask_past(case.picked.windows, Cover::Kernel, whole, passes)?;
+    world.windows.ask_past(case.picked.windows, Cover::Kernel, estimates.of(Cover::Kernel), passes)
 }
 
 /// The kernel that a reboot which the machine asks for is to try: the newest of the flavour that runs, where no kernel

@@ -210,7 +210,7 @@ fn reboot_state(world: &World<'_>, case: &Case<'_>) -> State {
 
 /// Whether a requirement is about a kernel: a kernel baseline's, or one for a package that brings kernels on the machine, as
 /// far as that can be told before its apt is asked.
-fn is_kernel(case: &Case<'_>, place: usize) -> bool {
+pub(crate) fn is_kernel(case: &Case<'_>, place: usize) -> bool {
     let key = &case.merged.enforced[place].key;
     case.merged.kernel.as_ref().is_some_and(|wish| wish.place == place)
         || kernel_release(&key.name).is_some()

@@ -12,7 +12,7 @@ use crate::attempts::Subject;
 use crate::boots;
 use crate::case::Case;
 use crate::evaluate::Choice;
-use crate::machine::{State, States, World};
+use crate::machine::{State, States, World, is_kernel};
 use crate::select::Resources;
 use crate::target::{Judged, Outcome};
 use crate::timer::after;
@@ -141,7 +141,8 @@ fn packages(
     }
     let estimates = &world.snapshot.policy.estimates;
     let estimate = estimates.of(Cover::Packages);
-    match world.windows.ask_past(case.picked.windows, Cover::Packages, estimate, passes) {
+    let opening = world.windows.ask_past(case.picked.windows, Cover::Packages, estimate, passes);
+    match opening.and_then(|opening| Ok((opening, kernel_opening(world, case, states, choice)?))) {
         Err(closed) => {
             let (closed, first) =
                 (Verdict::Waiting(closed), Verdict::Waiting(WaitingOn::Activity { activity: name.clone() }));
@@ -150,17 +151,38 @@ fn packages(
                 state.instead(&first, &closed);
             });
         }
-        Ok(opening) => {
+        Ok((opening, kernel)) => {
             load.openings.insert(Cover::Packages, opening);
             if broken {
                 load.repairs = true;
                 let served = served(case, states, |_| true);
                 load.steps.push(step(world.resources, StepAction::RepairPackages, &served));
             } else {
+                load.openings.extend(kernel.map(|kernel| (Cover::Kernel, kernel)));
                 package_steps(world.resources, case, states, choice, load);
             }
         }
     }
+}
+
+/// What a transaction that brings a kernel starts in beside the opening for packages: what is judged again while it waits
+/// (rule A9) must be on record.
+fn kernel_opening(
+    world: &World<'_>,
+    case: &Case<'_>,
+    states: &States,
+    choice: &Choice,
+) -> Result<Option<Opening>, WaitingOn> {
+    let brings = choice.answer.as_ref().is_some_and(|(_, answer)| answer.new_kernels().next().is_some());
+    if !brings || !choice.picked.iter().any(|place| states.enforced[*place].is_ready()) {
+        return Ok(None);
+    }
+    let mut passes = Passes::new();
+    for place in choice.picked.iter().copied().filter(|place| is_kernel(case, *place)) {
+        let (requirement, judged) = (&case.merged.enforced[place], &case.evaluation.judged[place]);
+        passes.extend(world.overrides.of_change(world.resources, requirement, &judged.outcome));
+    }
+    boots::open(world, case, &passes).map(Some)
 }
 
 /// What is done about packages, and not by a boot.

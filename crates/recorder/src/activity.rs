@@ -14,8 +14,9 @@ pub(crate) fn duration(length: SignedDuration) -> GoDuration {
         .expect("it was brought within the bounds")
 }
 
-/// All of a spec.
-pub(crate) fn spec(spec: &ActivitySpec) -> event::ActivitySpec {
+/// All of an activity's spec.
+#[must_use]
+pub fn spec(spec: &ActivitySpec) -> event::ActivitySpec {
     let ActivitySpec {
         name,
         machine_uid,

@@ -10,6 +10,7 @@ mod activity;
 mod machines;
 mod presence;
 mod resources;
+pub mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -163,22 +164,7 @@ impl Recorder {
     }
 
     fn decided(&mut self, now: Instant, machine: &MachineName, decision: &Decision) {
-        let verdict = &decision.plan.verdict;
-        let requirements = decision.plan.requirements.iter().map(|one| event::DecidedRequirement {
-            baseline: one.baseline.clone(),
-            resource: one.resource.clone(),
-            verdict: SmolStr::new_static(one.name()),
-            rule: SmolStr::new_static(one.rule()),
-            reason: SmolStr::new_static(one.reason()),
-        });
-        let decided = event::Decided {
-            machine: machine.clone(),
-            verdict: SmolStr::new_static(verdict.name()),
-            rule: SmolStr::new_static(verdict.rule()),
-            reason: SmolStr::new_static(verdict.reason()),
-            requirements: requirements.collect(),
-        };
-        self.put(now, What::Decided(decided));
+        self.put(now, What::Decided(told::decided(machine, decision)));
     }
 
     fn released(&mut self, now: Instant, baseline: &BaselineRef, rollout: &Rollout) {

@@ -45,23 +45,11 @@ impl Machines {
             *known = Known::default();
         }
         known.reported.clone_from(&machine.reported);
-        let told = event::Machine {
-            name: machine.name.clone(),
-            uid: machine.uid.clone(),
-            labels: BTreeMap::clone(&machine.labels),
-            admitted: machine.admitted,
-            suspend: machine.suspend,
-            revoked: machine.revoked,
-            resolved_through: machine.resolved_through,
-            retried_through: machine.retried_through,
-            holds: machine.holds.iter().cloned().collect(),
-            absence_resolved: known.absence_resolved,
-            // As of the first sight: what the controller itself records later is no news.
-            first_converged: match &known.told {
-                Some(told) => told.first_converged,
-                None => machine.first_converged,
-            },
-        };
+        let mut told = of_people(machine, known.absence_resolved);
+        // As of the first sight: what the controller itself records later is no news.
+        if let Some(known) = &known.told {
+            told.first_converged = known.first_converged;
+        }
         tell(now, known, told, events);
         self.report(now, &machine.name, events);
     }
@@ -142,11 +130,29 @@ impl Machines {
         let Some(reported) = &known.reported else { return };
         let Some(inventory) = self.inventories.get(&reported.report.inventory) else { return };
         let matters = |package: &PackageName| self.names.contains(package) || known.changed.contains(package);
-        let report = translated(name, reported, inventory, matters);
+        let report = report(name, reported, inventory, matters);
         if known.report.as_ref() != Some(&report) {
             known.report = Some(report.clone());
             events.push(Event { time: now, event: What::Report(Box::new(report)) });
         }
+    }
+}
+
+/// What people and enrolment say of a FleetMachine.
+#[must_use]
+pub fn of_people(machine: &Machine, absence_resolved: Option<Instant>) -> event::Machine {
+    event::Machine {
+        name: machine.name.clone(),
+        uid: machine.uid.clone(),
+        labels: BTreeMap::clone(&machine.labels),
+        admitted: machine.admitted,
+        suspend: machine.suspend,
+        revoked: machine.revoked,
+        resolved_through: machine.resolved_through,
+        retried_through: machine.retried_through,
+        holds: machine.holds.iter().cloned().collect(),
+        absence_resolved,
+        first_converged: machine.first_converged,
     }
 }
 
@@ -157,7 +163,9 @@ fn tell(now: Instant, known: &mut Known, told: event::Machine, events: &mut Vec<
     }
 }
 
-fn translated(
+/// What a machine reported, of the packages that matter.
+#[must_use]
+pub fn report(
     name: &MachineName,
     reported: &Reported,
     inventory: &Inventory,

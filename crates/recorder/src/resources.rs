@@ -35,7 +35,8 @@ fn revision(provenance: Option<&muster_model::Provenance>) -> Option<SmolStr> {
 }
 
 /// The items that are on record as released, and not barred.
-pub(crate) fn released(rollout: &Rollout) -> Vec<event::ReleasedItem> {
+#[must_use]
+pub fn released(rollout: &Rollout) -> Vec<event::ReleasedItem> {
     let released = rollout.items.iter().filter(|(_, progress)| progress.barred.is_none());
     let item = |(item, progress): (&Item, &ItemProgress)| {
         let to = match &item.target {
@@ -47,7 +48,9 @@ pub(crate) fn released(rollout: &Rollout) -> Vec<event::ReleasedItem> {
     released.filter_map(item).collect()
 }
 
-pub(crate) fn package_baseline(baseline: &PackageBaseline) -> event::Baseline {
+/// A PackageBaseline.
+#[must_use]
+pub fn package_baseline(baseline: &PackageBaseline) -> event::Baseline {
     let PackageBaseline {
         common,
         packages,
@@ -101,7 +104,8 @@ fn requirement(requirement: &PackageRequirement) -> event::Requirement {
 }
 
 /// What a person said. A target that is to be gone has no version: the log then names the package alone.
-pub(crate) fn approval(approval: &RolloutApproval) -> event::Approval {
+#[must_use]
+pub fn approval(approval: &RolloutApproval) -> event::Approval {
     let RolloutApproval { name, baseline, items, action, by, created } = approval;
     let item = match items {
         Items::All => None,
@@ -159,7 +163,9 @@ fn wave(wave: &Wave) -> event::Wave {
     }
 }
 
-pub(crate) fn kernel_baseline(baseline: &KernelBaseline) -> event::Baseline {
+/// A KernelBaseline: its one requirement is the package that it follows.
+#[must_use]
+pub fn kernel_baseline(baseline: &KernelBaseline) -> event::Baseline {
     let KernelBaseline { common, package, command_line: _, keep: _, reboot, health, rollout } = baseline;
     let BaselineCommon { name, uid, generation: _, selector: machines, mode, priority, provenance } = common;
     let RebootPolicy { policy, timeout } = reboot;
@@ -185,7 +191,9 @@ pub(crate) fn kernel_baseline(baseline: &KernelBaseline) -> event::Baseline {
     }
 }
 
-pub(crate) fn window(window: &Window) -> event::Window {
+/// A MaintenanceWindow.
+#[must_use]
+pub fn window(window: &Window) -> event::Window {
     let Window {
         name,
         uid: _,
@@ -227,7 +235,9 @@ pub(crate) fn window(window: &Window) -> event::Window {
     told
 }
 
-pub(crate) fn window_override(one: &WindowOverride, now: Instant) -> event::Override {
+/// A WindowOverride, as it is seen at `now`: when it was created, the model does not say.
+#[must_use]
+pub fn window_override(one: &WindowOverride, now: Instant) -> event::Override {
     let WindowOverride { name, windows, items, reason, until } = one;
     let items = items.iter().map(|item| {
         let (package, version, reboot) = match &item.what {
@@ -249,7 +259,9 @@ pub(crate) fn window_override(one: &WindowOverride, now: Instant) -> event::Over
     }
 }
 
-pub(crate) fn budget(budget: &Budget) -> event::Budget {
+/// A DisruptionBudget.
+#[must_use]
+pub fn budget(budget: &Budget) -> event::Budget {
     let Budget { name, uid: _, generation: _, selector: machines, limit, absent, provenance } = budget;
     let (max_unavailable, min_available) = match limit {
         BudgetLimit::MaxUnavailable(share) => (Some(*share), None),
@@ -265,7 +277,9 @@ pub(crate) fn budget(budget: &Budget) -> event::Budget {
     }
 }
 
-pub(crate) fn policy(policy: &Policy) -> event::Policy {
+/// The FleetPolicy, with what was measured.
+#[must_use]
+pub fn policy(policy: &Policy) -> event::Policy {
     let Policy {
         suspend,
         windows,
@@ -295,7 +309,9 @@ pub(crate) fn policy(policy: &Policy) -> event::Policy {
     }
 }
 
-pub(crate) fn source(name: &SmolStr, source: &SourceState) -> event::Source {
+/// A GitSource.
+#[must_use]
+pub fn source(name: &SmolStr, source: &SourceState) -> event::Source {
     let SourceState { revision, applying, owns } = source;
     event::Source { name: name.clone(), revision: revision.clone(), applying: *applying, owns: owns.clone() }
 }

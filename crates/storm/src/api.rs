@@ -9,8 +9,8 @@ use std::sync::Arc;
 use muster_fleet::{Change, GatewayLease, Key, PresenceShard, SourceState};
 use muster_model::{
     Activity, ActivityName, BaselineRef, Budget, Digest, Instant, Inventory, KernelBaseline, Machine,
-    MachineName, PackageBaseline, Policy, Proposal, ProposalKey, Rollout, RolloutApproval, WantedSet, Window,
-    WindowOverride,
+    MachineName, ObjectName, PackageBaseline, Policy, Proposal, ProposalKey, Rollout, RolloutApproval,
+    WantedSet, Window, WindowOverride,
 };
 use smol_str::{SmolStr, ToSmolStr};
 
@@ -35,11 +35,8 @@ pub(crate) enum Kind {
     Unreadable,
 }
 
-/// What people say of single items, and what cannot be read: a storm has none of it, a recorded world may.
-pub(crate) const RECORDED_KINDS: [Kind; 3] = [Kind::Approval, Kind::Override, Kind::Unreadable];
-
-/// All others, in the order of their numbers.
-pub(crate) const KINDS: [Kind; 13] = [
+/// All of them.
+pub(crate) const KINDS: [Kind; 16] = [
     Kind::Machine,
     Kind::PackageBaseline,
     Kind::KernelBaseline,
@@ -53,6 +50,9 @@ pub(crate) const KINDS: [Kind; 13] = [
     Kind::Source,
     Kind::Gateway,
     Kind::Presence,
+    Kind::Approval,
+    Kind::Override,
+    Kind::Unreadable,
 ];
 
 /// A FleetMachine.
@@ -322,6 +322,29 @@ impl Api {
         match self.get(Kind::Policy, "default").map(|stored| stored.value.as_ref()) {
             Some(Value::Policy(policy, _)) => policy.clone(),
             _ => Policy::default(),
+        }
+    }
+
+    /// What rollouts have on record.
+    pub(crate) fn rollouts(&self) -> impl Iterator<Item = (&BaselineRef, &Rollout)> {
+        self.all(Kind::Rollout).filter_map(|stored| match stored.value.as_ref() {
+            Value::Rollout(baseline, rollout) => Some((baseline, rollout)),
+            _ => None,
+        })
+    }
+
+    /// What people said of items.
+    pub(crate) fn approvals(&self) -> impl Iterator<Item = &RolloutApproval> {
+        self.all(Kind::Approval).filter_map(|stored| match stored.value.as_ref() {
+            Value::Approval(approval) => Some(&**approval),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn window_override(&self, name: &ObjectName) -> Option<&WindowOverride> {
+        match self.get(Kind::Override, name.as_str())?.value.as_ref() {
+            Value::Override(one) => Some(one),
+            _ => None,
         }
     }
 

@@ -11,7 +11,7 @@ use muster_fleet::{Change, Effect, Input, Key, State, Written, step};
 use muster_model::Instant;
 use smol_str::{SmolStr, format_smolstr};
 
-use crate::api::{KINDS, Kind, RECORDED_KINDS, Shown, Value};
+use crate::api::{KINDS, Kind, Shown, Value};
 use crate::fault::Fault;
 use crate::storm::{ForController, Storm};
 
@@ -135,21 +135,19 @@ impl Storm {
         if let Some(recorder) = &mut self.recorder {
             self.events.extend(recorder.leads(self.now, epoch));
         }
-        let recorded: &[Kind] = if self.recorder.is_some() { &RECORDED_KINDS } else { &[] };
-        let kinds = KINDS.iter().chain(recorded);
         self.controllers[c].lead = Some(Lead {
             epoch,
             state,
             watches: BTreeMap::new(),
-            unsynced: kinds.clone().copied().collect(),
+            unsynced: KINDS.into(),
             waiting: BTreeMap::new(),
             busy: BTreeSet::new(),
             last_pass: self.now,
             next_pass: None,
         });
-        for kind in kinds {
+        for kind in KINDS {
             let wait = self.dice.millis(5, 800);
-            self.for_controller(c, wait, ForController::List(*kind));
+            self.for_controller(c, wait, ForController::List(kind));
         }
         self.compare_clocks(c);
     }

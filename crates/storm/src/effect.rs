@@ -3,11 +3,11 @@
 use muster_checker::event::{ActivityCreated, ActivityFinished, What};
 use muster_fleet::{Change, Effect, Garbage, Key, Written};
 use muster_model::{Activity, ActivityName, BaselineKind, Instant, OutcomeReason, Phase, Policy};
+use muster_recorder::told;
 use smol_str::ToSmolStr;
 
 use crate::api::{Kind, Value, rollout_name};
 use crate::fault::Fault;
-use crate::log;
 use crate::storm::{ForController, Happening, Storm};
 
 /// A write on its way.
@@ -146,7 +146,7 @@ impl Storm {
                     steps: Vec::new(),
                 };
                 let created = ActivityCreated {
-                    spec: log::spec(spec),
+                    spec: told::spec(spec),
                     epoch: *epoch,
                     decided: Some(write.decided),
                     by: Some(self.controllers[write.c].name.clone()),
@@ -154,6 +154,7 @@ impl Storm {
                 self.log(What::ActivityCreated(Box::new(created)));
                 self.counts.note_created(&activity);
                 self.api.put(Value::Activity(activity.clone()));
+                self.think_again(&activity.spec.name);
                 (Written::Done, vec![Change::Activity(Box::new(activity))])
             }
             Effect::AdoptActivity { name, epoch } => self.adopt(name, *epoch),

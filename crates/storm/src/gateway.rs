@@ -10,10 +10,11 @@ use jiff::SignedDuration;
 use muster_checker::event::{ActivityFinished, StepEvent, What};
 use muster_fleet::{GatewayLease, PresenceShard};
 use muster_journal::{Moment, Progress};
-use muster_model::openness::{Guard, Openness, openness};
+use muster_model::openness::Openness;
 use muster_model::{
-    Activity, ActivityName, Cover, Instant, Inventory, MachineName, OutcomeReason, Phase, Proposal,
-    ProposalKey, Report, Reported, StepStatus, Uid, WantedSet, Window, WindowAction,
+    Activity, ActivityName, ActivitySpec, Cover, Instant, Inventory, MachineName, OutcomeReason, Pass,
+    Passes, Phase, Proposal, ProposalKey, Report, Reported, StepStatus, Uid, WantedSet, Window,
+    openness_past,
 };
 use smol_str::{SmolStr, format_smolstr};
 
@@ -630,7 +631,9 @@ impl Storm {
         let away = object.machine.suspend || !object.machine.admitted || policy.suspend;
         let allowed = if activity.cancel || activity.phase.is_finished() || away {
             Err(OutcomeReason::CancelRequested)
-        } else if activity.spec.expiry <= now || !self.is_open(&object.machine, one.action.cover(), now) {
+        } else if activity.spec.expiry <= now
+            || !self.is_open(&object.machine, &activity.spec, one.action.cover(), now)
+        {
             Err(OutcomeReason::WindowClosed)
         } else {
             Ok(())
@@ -639,26 +642,29 @@ impl Storm {
         self.answer(m, Word::MayStart { step, allowed });
     }
 
-    fn is_open(&self, machine: &muster_model::Machine, cover: Cover, now: Instant) -> bool {
+    fn is_open(
+        &self,
+        machine: &muster_model::Machine,
+        activity: &ActivitySpec,
+        cover: Cover,
+        now: Instant,
+    ) -> bool {
         let policy = self.api.policy();
         let selecting: Vec<&Window> = self
             .api
             .windows()
             .filter(|window| window.covers(cover) && window.selector.matches(|key| machine.label(key)))
             .collect();
-        let guards = |action: WindowAction| -> Vec<Guard<'_>> {
-            let windows = selecting.iter().filter(|window| window.action == action);
-            windows
-                .map(|window| Guard {
-                    name: window.name.as_str(),
-                    when: window.when.as_ref().ok(),
-                    cutoff: window.cutoff,
-                })
-                .collect()
-        };
-        let (allows, denies) = (guards(WindowAction::Allow), guards(WindowAction::Deny));
+        let mut passes = Passes::new();
+        for passed in activity.passed.iter().filter(|passed| passed.cover == cover) {
+            let found = self.api.window_override(&passed.by);
+            if let Some(found) = found.filter(|one| now < one.until && one.windows.contains(&passed.window)) {
+                let pass = Pass { by: found.name.clone(), until: found.until };
+                passes.insert(passed.window.clone(), pass);
+            }
+        }
         let estimate = policy.estimates.of(cover);
-        matches!(openness(&allows, &denies, policy.windows, now, estimate), Openness::Open { .. })
+        matches!(openness_past(&selecting, &passes, policy.windows, now, estimate), Openness::Open { .. })
     }
 }
 

@@ -23,9 +23,23 @@ pub(crate) const ZONES: [&str; 8] = [
     "UTC",
 ];
 
+/// Tells the dice of what came later from those of a seed.
+const MORE: u64 = 0x6d6f_7265;
+
 /// Passes of a recorded world are so far apart: a start comes that much later at the most, and a fleet at work plans half
 /// as often as with a second.
 const FAIR_PASSES: SignedDuration = SignedDuration::from_secs(5);
+
+/// Who asks for kernels in a storm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kernels {
+    /// A package baseline that names the meta-package, and reboots where that is required.
+    Packages,
+    /// A kernel baseline.
+    Kernel,
+    /// That package baseline, and a kernel baseline of higher priority that also has a say about the command line.
+    Both,
+}
 
 /// One storm's settings.
 #[derive(Clone, Debug)]
@@ -53,6 +67,10 @@ pub struct Options {
     pub(crate) zone: &'static str,
     /// The mean time between two things that go wrong.
     pub(crate) trouble_every: SignedDuration,
+    /// Who asks for kernels.
+    pub(crate) kernels: Kernels,
+    /// Whether some waves ask for approval.
+    pub(crate) asks_approval: bool,
     /// The faults that happen at all.
     pub(crate) enabled: BTreeSet<Fault>,
     rates: BTreeMap<Fault, u32>,
@@ -66,6 +84,8 @@ impl Options {
         let zone = *dice.pick(&ZONES);
         let enabled: BTreeSet<Fault> = Fault::ALL.iter().copied().filter(|_| dice.permille(700)).collect();
         let intensity = u32::try_from(dice.between(1, 3)).unwrap_or(1);
+        // Dice of their own: what was rolled before these were thought of stays.
+        let mut more = Dice::new(seed ^ MORE);
         let rates = enabled.iter().map(|fault| (*fault, fault.usual_rate() * intensity)).collect();
         Self {
             seed,
@@ -85,6 +105,8 @@ impl Options {
             ]),
             zone,
             trouble_every: dice.minutes(6, 20),
+            kernels: *more.pick(&[Kernels::Packages, Kernels::Kernel, Kernels::Kernel, Kernels::Both]),
+            asks_approval: more.permille(600),
             enabled,
             rates,
         }
@@ -105,6 +127,8 @@ impl Options {
             pass_every: FAIR_PASSES,
             zone: "UTC",
             trouble_every: lasts,
+            kernels: Kernels::Packages,
+            asks_approval: false,
             enabled: BTreeSet::new(),
             rates: BTreeMap::new(),
         }

@@ -4,12 +4,14 @@
 //! loosen last; while it is being applied the source says so.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use jiff::SignedDuration;
 use muster_fleet::SourceState;
 use muster_model::{
-    AbsentMachines, Budget, BudgetLimit, Mode, ObjectName, PackageBaseline, PackageName, PackageWish, Permit,
-    Phase, Policy, Provenance, Window, WindowAction, WindowsPolicy,
+    AbsentMachines, BaselineCommon, BaselineRef, Budget, BudgetLimit, KernelBaseline, Mode, ObjectName,
+    PackageBaseline, PackageName, PackageWish, Permit, Phase, Policy, Provenance, Window, WindowAction,
+    WindowsPolicy,
 };
 use smol_str::{SmolStr, format_smolstr};
 
@@ -17,6 +19,8 @@ use crate::api::{Kind, Value};
 use crate::archive::{self, Bad, KERNEL};
 use crate::dice::Dice;
 use crate::fault::Fault;
+use crate::kernels::command_line;
+use crate::say::Saying;
 use crate::storm::{Happening, Storm};
 use crate::world::{PUBLISHED, daily, name, once, requirement, share, version_of, window};
 
@@ -38,12 +42,15 @@ pub(crate) enum Act {
     Meddle,
     /// Looks after what is stuck.
     Tend,
+    /// Says something of single items or activities.
+    Say(Saying),
 }
 
 /// What Git asks for.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Desired {
     pub(crate) baselines: BTreeMap<ObjectName, PackageBaseline>,
+    pub(crate) kernels: BTreeMap<ObjectName, KernelBaseline>,
     pub(crate) budgets: BTreeMap<ObjectName, Budget>,
     pub(crate) windows: BTreeMap<ObjectName, Window>,
     pub(crate) policy: Policy,
@@ -53,13 +60,17 @@ pub(crate) struct Desired {
 #[derive(Debug)]
 pub(crate) struct People {
     pub(crate) dice: Dice,
+    /// For what they say of single items and activities.
+    pub(crate) whims: Dice,
+    /// How many approvals and overrides there were.
+    pub(crate) said: u32,
     pub(crate) desired: Desired,
     /// What of the present revision is still to be applied.
     pub(crate) queue: VecDeque<Value>,
     gone: VecDeque<(Kind, SmolStr)>,
     revision: u64,
     in_force: SmolStr,
-    applying: bool,
+    pub(crate) applying: bool,
     /// The number of the newest version of each package.
     pub(crate) latest: BTreeMap<PackageName, u32>,
     frozen: u32,
@@ -67,8 +78,11 @@ pub(crate) struct People {
 
 impl People {
     pub(crate) fn new(dice: Dice) -> Self {
+        let mut whims = dice.clone();
         Self {
             dice,
+            whims: whims.fork(),
+            said: 0,
             desired: Desired::default(),
             queue: VecDeque::new(),
             gone: VecDeque::new(),
@@ -84,6 +98,16 @@ impl People {
 impl Desired {
     pub(crate) fn baseline(&mut self, baseline: PackageBaseline) {
         self.baselines.insert(baseline.common.name.clone(), baseline);
+    }
+
+    pub(crate) fn kernel(&mut self, baseline: KernelBaseline) {
+        self.kernels.insert(baseline.common.name.clone(), baseline);
+    }
+
+    /// What all baselines have, by either kind.
+    pub(crate) fn commons(&mut self) -> impl Iterator<Item = (BaselineRef, &mut BaselineCommon)> {
+        let packages = self.baselines.values_mut().map(|one| (one.reference(), &mut one.common));
+        packages.chain(self.kernels.values_mut().map(|one| (one.reference(), &mut one.common)))
     }
 
     pub(crate) fn budget(&mut self, budget: Budget) {
@@ -112,15 +136,21 @@ impl Desired {
             baseline.common.provenance = from(name);
             values.push(Value::PackageBaseline(baseline));
         }
+        for (name, baseline) in &self.kernels {
+            let mut baseline = baseline.clone();
+            baseline.common.provenance = from(name);
+            values.push(Value::KernelBaseline(Arc::new(baseline)));
+        }
         values
     }
 
     fn owns(&self) -> std::collections::BTreeSet<SmolStr> {
         let baselines = self.baselines.keys().map(|name| format_smolstr!("PackageBaseline/{name}"));
+        let kernels = self.kernels.keys().map(|name| format_smolstr!("KernelBaseline/{name}"));
         let windows = self.windows.keys().map(|name| format_smolstr!("MaintenanceWindow/{name}"));
         let budgets = self.budgets.keys().map(|name| format_smolstr!("DisruptionBudget/{name}"));
         let policy = [SmolStr::new_static("FleetPolicy/default")];
-        baselines.chain(windows).chain(budgets).chain(policy).collect()
+        baselines.chain(kernels).chain(windows).chain(budgets).chain(policy).collect()
     }
 }
 
@@ -152,6 +182,7 @@ impl Storm {
                 }
             }
             Act::Tend => self.tend(),
+            Act::Say(saying) => self.say_something(saying),
         }
     }
 
@@ -180,13 +211,7 @@ impl Storm {
     fn mend(&mut self, package: &PackageName) {
         self.publish_version(package, None);
         let least = version_of(package, self.people.latest[package]);
-        for baseline in self.people.desired.baselines.values_mut() {
-            for asked in baseline.packages.iter_mut().filter(|asked| asked.name == *package) {
-                if asked.state == PackageWish::Present {
-                    *asked = requirement(package.as_str(), &format!(">= {least}"));
-                }
-            }
-        }
+        ask(&mut self.people.desired, package.as_str(), &format!(">= {least}"));
         self.commit(false);
     }
 
@@ -196,7 +221,7 @@ impl Storm {
         }
         let now = self.now;
         let zone = self.options.zone;
-        let People { dice, desired, latest, frozen, .. } = &mut self.people;
+        let People { dice, whims, desired, latest, frozen, .. } = &mut self.people;
         let loosens = match dice.below(14) {
             0..=2 => {
                 let package = *dice.pick(&PUBLISHED[..6]);
@@ -207,7 +232,14 @@ impl Storm {
             3 => {
                 let least = version_of(&archive::package(KERNEL), latest[&archive::package(KERNEL)]);
                 ask(desired, KERNEL, &format!(">= {least}"));
-                false
+                let loosens = whims.permille(300);
+                for kernel in desired.kernels.values_mut().skip(usize::from(!loosens)) {
+                    kernel.keep = *whims.pick(&[2, 2, 3]);
+                    kernel.rollout.max_failures = share(*whims.pick(&["0", "1", "20%"]));
+                    kernel.command_line = command_line(whims);
+                    kernel.common.generation += 1;
+                }
+                loosens
             }
             4 => {
                 let package = *dice.pick(&PUBLISHED[..6]);
@@ -223,12 +255,10 @@ impl Storm {
                 let lasts = dice.minutes(30, 360);
                 let labels: &[(&str, &str)] =
                     *dice.pick(&[&[] as &[_], &[("env", "prod")], &[("role", "web")]]);
-                desired.window(window(
-                    &format!("freeze-{frozen}"),
-                    labels,
-                    WindowAction::Deny,
-                    once(starts, lasts),
-                ));
+                let name = format!("freeze-{frozen}");
+                let mut freeze = window(&name, labels, WindowAction::Deny, once(starts, lasts));
+                freeze.overridable = whims.permille(600);
+                desired.window(freeze);
                 false
             }
             6 => {
@@ -321,7 +351,7 @@ impl Storm {
         if loosens {
             values.reverse();
         }
-        let kinds = [Kind::PackageBaseline, Kind::Budget, Kind::Window];
+        let kinds = [Kind::PackageBaseline, Kind::KernelBaseline, Kind::Budget, Kind::Window];
         let stored: Vec<(Kind, SmolStr)> = kinds
             .iter()
             .flat_map(|kind| self.api.all(*kind).map(|stored| (*kind, stored.value.name())))
@@ -397,9 +427,7 @@ impl Storm {
             _ => {
                 let open = self.api.activities_of(&host).find(|one| !one.phase.is_finished() && !one.cancel);
                 let Some(name) = open.map(|one| one.spec.name.clone()) else { return };
-                self.log(muster_checker::event::What::CancelRequested { name: name.clone() });
-                self.api.edit_activity(&name, |activity| activity.cancel = true);
-                return;
+                return self.cancel(&name);
             }
         }
         self.put(Value::Machine(machine));
@@ -429,12 +457,13 @@ impl Storm {
             object.machine.resolved_through = number;
             self.put(Value::Machine(object));
         }
+        self.see_to_rollouts();
         self.plan_after(SignedDuration::from_hours(6), Happening::Person(Act::Tend));
     }
 }
 
 /// Every baseline that asks for the package asks for that version.
-fn ask(desired: &mut Desired, package: &str, version: &str) {
+pub(crate) fn ask(desired: &mut Desired, package: &str, version: &str) {
     for baseline in desired.baselines.values_mut() {
         let mut changed = false;
         for asked in baseline.packages.iter_mut().filter(|asked| asked.name.as_str() == package) {
@@ -446,5 +475,10 @@ fn ask(desired: &mut Desired, package: &str, version: &str) {
             }
         }
         baseline.common.generation += i64::from(changed);
+    }
+    for baseline in desired.kernels.values_mut().filter(|baseline| baseline.package.name.as_str() == package)
+    {
+        baseline.package = requirement(package, version);
+        baseline.common.generation += 1;
     }
 }

@@ -8,6 +8,7 @@ use muster_model::{Instant, Mode, PackageWish, Phase, Policy, WindowAction};
 use crate::archive;
 use crate::count::Counts;
 use crate::fault::Faults;
+use crate::kernels;
 use crate::options::Options;
 use crate::people::Act;
 use crate::storm::{ForHost, Happening, Storm};
@@ -111,6 +112,8 @@ impl Storm {
         for package in world::PUBLISHED {
             self.publish_version(&archive::package(package), None);
         }
+        self.make_resource_readable();
+        self.resume_all();
         self.mend_desired();
         self.commit(true);
         for m in (self.options.machines..self.hosts.len()).rev() {
@@ -152,6 +155,9 @@ impl Storm {
             budget.generation += 1;
         }
         desired.baselines.remove(&name("other"));
+        for kernel in desired.kernels.values_mut() {
+            kernels::mend(kernel, latest[&kernel.package.name], self.options.asks_approval);
+        }
         for baseline in desired.baselines.values_mut() {
             baseline.common.mode = Mode::Enforce;
             baseline.common.generation += 1;
@@ -227,6 +233,7 @@ impl Storm {
                     }
                 }
             }
+            missing.extend(self.kernel_missing(host, object, verdict));
             if !host.dpkg.broken.is_empty() {
                 missing.push(format!(
                     "{}: {:?} are half-configured, verdict: {verdict}",

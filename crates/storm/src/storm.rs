@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
-use muster_checker::event::{Event, ReleasedItem, What};
+use muster_checker::event::{Decided, Event, ReleasedItem, What};
 use muster_fleet::{Change, Key, Written};
 use muster_model::{BaselineRef, Digest, Instant, MachineName, ProposalKey, StepAction, Uid};
 use muster_recorder::Recorder;
@@ -131,7 +131,7 @@ pub(crate) struct Storm {
     pub(crate) passes: u64,
     pub(crate) stale_deliveries: u64,
     /// The decisions that were logged last, and their verdicts in words.
-    pub(crate) decided: BTreeMap<MachineName, (Digest, String)>,
+    pub(crate) decided: BTreeMap<MachineName, (Decided, String)>,
     /// What was logged last of what each baseline's rollout released.
     pub(crate) released: BTreeMap<BaselineRef, Vec<ReleasedItem>>,
     /// When an object that is ours was written last.

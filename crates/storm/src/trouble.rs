@@ -304,6 +304,12 @@ impl Storm {
     }
 
     fn make_unreadable(&mut self) {
+        if self.people.whims.permille(300) {
+            self.note_fault(Fault::Unreadable, 0);
+            self.make_resource_unreadable();
+            let lasts = self.people.whims.minutes(1, 30);
+            return self.plan_after(lasts, Happening::TroubleEnds(Fault::Unreadable, 0));
+        }
         let nights = name("nights");
         let Some(Value::Window(window)) =
             self.api.get(Kind::Window, nights.as_str()).map(|stored| stored.value.as_ref())
@@ -320,6 +326,7 @@ impl Storm {
     }
 
     pub(crate) fn make_readable(&mut self) {
+        self.make_resource_readable();
         let nights = name("nights");
         let provenance = match self.api.get(Kind::Window, nights.as_str()).map(|stored| stored.value.as_ref())
         {

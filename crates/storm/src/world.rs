@@ -40,7 +40,7 @@ pub(crate) const PUBLISHED: [&str; 8] =
 const ZONE: &str = "topology.kubernetes.io/zone";
 
 /// A wave of a ring of machines.
-fn wave(text: &str, ring: &str, soak_minutes: i64) -> Wave {
+pub(crate) fn wave(text: &str, ring: &str, soak_minutes: i64) -> Wave {
     Wave {
         name: name(text),
         picks: Picks::Selected(selector(&[("ring", ring)])),
@@ -94,6 +94,7 @@ impl Storm {
         storm.plan_after(soon, Happening::Person(Act::Meddle));
         let soon = storm.dice.minutes(1, 10);
         storm.plan_after(soon, Happening::Trouble);
+        storm.begin_to_say();
         storm
     }
 
@@ -232,6 +233,8 @@ impl Storm {
         );
         reboots.covers = Some([Cover::Reboot].into());
         desired.window(reboots);
+        self.ask_for_kernels(&mut desired);
+        self.ask_for_approval(&mut desired);
         desired
     }
 

@@ -1,6 +1,6 @@
 //! S1, S2, S3: what starts is what the baselines of the machine ask for, the highest priority first.
 
-use muster_model::{Architecture, BaselineKind, Change, Mode, PackageWish, StepAction, VersionRequirement};
+use muster_model::{Architecture, Change, Mode, PackageWish, StepAction, VersionRequirement};
 
 use crate::checks::released::enforces;
 use crate::event::{Baseline, Requirement, Step};
@@ -103,7 +103,7 @@ fn wanted(
             [Some(one)] => Some(*one),
             _ => None,
         })
-        .filter(|one| one.mode == Mode::Enforce && one.kind == BaselineKind::PackageBaseline)
+        .filter(|one| one.mode == Mode::Enforce)
         .filter(|one| machine.surely(&one.selector, start.at, world.lag))
         .collect();
     let asked: Vec<(&Baseline, &Requirement)> =

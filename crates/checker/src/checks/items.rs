@@ -1,11 +1,11 @@
 //! O1, O2, O3, O6, O7: an item starts in its wave, unless it is barred, paused or waits for approval.
 
-use muster_model::MachineName;
+use muster_model::{BaselineRef, MachineName};
 
 use crate::event::{ApprovalAction, Baseline, Rollout};
 use crate::items::{
     self, Item, Items, Spread, approves, has_evidence, is_anywhere, is_released, items, size, unpassed,
-    wave_of,
+    wants, wave_of,
 };
 use crate::start::Start;
 use crate::violation::{About, Findings};
@@ -15,6 +15,9 @@ pub(crate) fn check(world: &World, start: &Start<'_>, known: &Items, findings: &
     let Some(machine) = start.machine else { return };
     let nothing = Spread::default();
     for item in items(world, start.spec) {
+        if is_overruled(world, start, &item) {
+            continue;
+        }
         let Some(kept) = world.baselines.get(&item.baseline) else { continue };
         // While an edit may not have been seen, the rollout of either version may go on.
         let versions = kept.possible(start.at, world.lag);
@@ -30,6 +33,21 @@ pub(crate) fn check(world: &World, start: &Start<'_>, known: &Items, findings: &
         waves(world, start, machine, baseline, rollout, &item, spread, findings);
         zones(world, start, machine, rollout, &item, findings);
     }
+}
+
+/// Whether a baseline of higher priority asks for the package in the same step: then that one's item starts, and this
+/// baseline is served by something else (rule S1).
+fn is_overruled(world: &World, start: &Start<'_>, item: &Item) -> bool {
+    let asks = |reference: &BaselineRef| {
+        let baseline = world.baselines.get(reference).and_then(|kept| kept.now())?;
+        let names = baseline.packages.iter().any(|asked| asked.name == item.package.name);
+        names.then_some(baseline.priority)
+    };
+    let own = asks(&item.baseline);
+    let carrying = start.spec.steps.iter().filter(|step| {
+        step.baselines.contains(&item.baseline) && step.is_about(&item.package, item.to.as_ref())
+    });
+    carrying.flat_map(|step| &step.baselines).any(|other| asks(other) > own)
 }
 
 fn barred(world: &World, start: &Start<'_>, item: &Item, spread: &Spread, findings: &mut Findings<'_>) {
@@ -167,6 +185,10 @@ fn zones(
     };
     let own = order(machine);
     let wave = wave_of(world, rollout, machine, start.at);
+    // Zones take turns within a wave, and who is in one by number is not told.
+    if wave.is_none() && rollout.waves.iter().any(|wave| wave.selector.is_none()) {
+        return;
+    }
     let of_wave = |activity: &ActivityState| {
         let other = world.machines.get(&activity.spec.name.machine);
         let zone = other.filter(|other| wave_of(world, rollout, other, start.at) == wave).map(order);
@@ -177,7 +199,18 @@ fn zones(
     if world.activities.values().any(|activity| of_wave(activity).is_some_and(|zone| zone >= own)) {
         return;
     }
-    let is_before = |activity: &&ActivityState| of_wave(activity).is_some_and(|zone| zone < own);
+    // A zone may be through without its last machine: the others have the item, or were not waited for.
+    let may_be_through = |zone: &(bool, Option<smol_str::SmolStr>)| {
+        world.machines.iter().any(|(name, machine)| {
+            order(machine) == *zone
+                && wave_of(world, rollout, machine, start.at) == wave
+                && !world.history(name).any(|activity| activity.is_in_flight() && activity.carries(item))
+                && !wants(world, name, machine, item, start.at)
+        })
+    };
+    let is_before = |activity: &&ActivityState| {
+        of_wave(activity).is_some_and(|zone| zone < own && !may_be_through(&zone))
+    };
     let other = world.activities.values().filter(|activity| activity.is_in_flight()).find(is_before);
     if let Some(other) = other {
         let message = format!(

@@ -11,6 +11,7 @@ mod items;
 mod kernels;
 mod machines;
 mod numbering;
+mod overrides;
 mod phases;
 mod released;
 mod reports;

@@ -3,6 +3,7 @@
 use jiff::SignedDuration;
 use muster_model::{Instant, OutcomeReason, Phase, StepAction};
 
+use super::windows::goes_with_a_kernel;
 use crate::event::Step;
 use crate::start::Start;
 use crate::violation::{About, Findings};
@@ -44,7 +45,8 @@ impl<'a> Subject<'a> {
     fn of(step: &'a Step) -> Vec<Self> {
         match &step.action {
             StepAction::InstallPackages(_) | StepAction::RemovePackages(_) => {
-                step.requested().map(Subject::Item).collect()
+                let asked = step.requested().filter(|change| !goes_with_a_kernel(step, change));
+                asked.map(Subject::Item).collect()
             }
             StepAction::HoldPackages { .. }
             | StepAction::SelectKernel(_)

@@ -1,9 +1,9 @@
-//! W1 to W4, W6, W7, W9: whether each step may start at that instant, by our own window arithmetic.
+//! W1 to W4, W6, W7: whether each step may start at that instant, by our own window arithmetic.
 
 use jiff::SignedDuration;
-use muster_model::{Cover, Instant, ObjectName, StepAction, WindowAction, WindowsPolicy};
+use muster_model::{Cover, Instant, StepAction, WindowAction, WindowsPolicy};
 
-use crate::event::{Event, ItemPattern, Override, Policy, Step, StepEvent, What, Window};
+use crate::event::{Event, Policy, Step, StepEvent, What, Window};
 use crate::start::Start;
 use crate::violation::{About, Findings};
 use crate::window::{Calendar, Opening, merge};
@@ -13,13 +13,15 @@ use crate::world::{MachineState, World};
 const WORD: SignedDuration = SignedDuration::from_secs(5);
 
 /// What restrains steps of one kind on one machine at one instant.
-struct Guards<'w> {
+pub(crate) struct Guards<'w> {
     /// Freezes, by every way in which they may be seen.
-    denies: Vec<&'w Window>,
+    pub(crate) denies: Vec<&'w Window>,
     /// Windows that may let it start.
-    allows: Vec<&'w Window>,
+    pub(crate) allows: Vec<&'w Window>,
     /// An Allow surely selects the machine.
-    needs_allow: bool,
+    pub(crate) needs_allow: bool,
+    /// An override opens a window for it.
+    pub(crate) passed: bool,
     /// A window that cannot be read surely closes it.
     unreadable: Option<&'w Window>,
 }
@@ -38,7 +40,7 @@ pub(crate) fn check(world: &World, start: &Start<'_>, calendar: &mut Calendar, f
         }
         for cover in covers(step) {
             let mut guards = guards(world, machine, cover, start.at);
-            pass(world, start, step, machine, &mut guards);
+            guards.pass(world, start, step, machine, start.at);
             one(start, &guards, &policies, cover, cumulated, calendar, findings);
         }
     }
@@ -75,7 +77,8 @@ pub(crate) fn check_steps(
     let start = Start { spec: &activity.spec, at, machine: Some(machine) };
     for cover in covers(step) {
         let mut guards = guards(world, machine, cover, at);
-        pass(world, &start, step, machine, &mut guards);
+        // An override that was taken back later, or that ran out: what it let start goes on until it expires.
+        guards.pass(world, &start, step, machine, activity.created);
         begins(&start, place, &guards, calendar, findings);
     }
 }
@@ -129,6 +132,13 @@ pub(crate) fn brings_kernel(step: &Step) -> bool {
     })
 }
 
+/// An old kernel makes room for the one that comes: nobody asks for that by itself.
+pub(crate) fn goes_with_a_kernel(step: &Step, change: &muster_model::Change) -> bool {
+    let image = change.package.name.as_str().strip_prefix("linux-image-");
+    let is_kernel = image.is_some_and(|image| image.starts_with(|first: char| first.is_ascii_digit()));
+    change.to.is_none() && is_kernel && brings_kernel(step)
+}
+
 fn estimate(policy: &Policy, cover: Cover) -> SignedDuration {
     match cover {
         Cover::Packages => policy.estimate_packages.length(),
@@ -138,7 +148,13 @@ fn estimate(policy: &Policy, cover: Cover) -> SignedDuration {
 }
 
 fn guards<'w>(world: &'w World, machine: &MachineState, cover: Cover, at: Instant) -> Guards<'w> {
-    let mut guards = Guards { denies: Vec::new(), allows: Vec::new(), needs_allow: false, unreadable: None };
+    let mut guards = Guards {
+        denies: Vec::new(),
+        allows: Vec::new(),
+        needs_allow: false,
+        passed: false,
+        unreadable: None,
+    };
     for kept in world.windows.values() {
         let versions: Vec<Option<&Window>> = kept.possible(at, world.lag);
         let covers = |window: &Window| window.covers.as_ref().is_none_or(|covers| covers.contains(&cover));
@@ -161,51 +177,6 @@ fn guards<'w>(world: &'w World, machine: &MachineState, cover: Cover, at: Instan
         }));
     }
     guards
-}
-
-/// Takes out what an override lets this step pass (rule W9).
-fn pass(world: &World, start: &Start<'_>, step: &Step, machine: &MachineState, guards: &mut Guards<'_>) {
-    for one in world.overrides.values() {
-        let selects =
-            one.selector.as_ref().is_none_or(|selector| machine.maybe(selector, start.at, world.lag));
-        let named = if step.requested().next().is_some() {
-            step.requested().all(|change| one.items.iter().any(|item| matches(item, step, change)))
-        } else {
-            names_rest(one, start, step)
-        };
-        if start.at >= one.until + world.lag || !selects || !named {
-            continue;
-        }
-        let passes = |name: &ObjectName| one.windows.as_ref().is_none_or(|names| names.contains(name));
-        guards.denies.retain(|deny| !(deny.overridable && passes(&deny.name)));
-        if guards.allows.iter().any(|allow| passes(&allow.name)) {
-            guards.needs_allow = false;
-            guards.allows.clear();
-        }
-    }
-}
-
-/// A step that changes no package passes if its reboot is named, or with all that the activity changes.
-fn names_rest(one: &Override, start: &Start<'_>, step: &Step) -> bool {
-    let reboot = |item: &ItemPattern| {
-        item.reboot && item.baseline.as_ref().is_none_or(|baseline| step.baselines.contains(baseline))
-    };
-    let steps = start.spec.steps.iter();
-    let others: Vec<_> =
-        steps.flat_map(|other| other.requested().map(move |change| (other, change))).collect();
-    let named = |(other, change): &(&Step, &muster_model::Change)| {
-        one.items.iter().any(|item| matches(item, other, change))
-    };
-    one.items.iter().any(reboot) || (!others.is_empty() && others.iter().all(named))
-}
-
-/// Whether people's name of an item fits a change of a step.
-pub(crate) fn matches(item: &ItemPattern, step: &Step, change: &muster_model::Change) -> bool {
-    !item.reboot
-        && item.baseline.as_ref().is_none_or(|baseline| step.baselines.contains(baseline))
-        && item.package.as_ref().is_none_or(|package| *package == change.package.name)
-        && item.architecture.as_ref().is_none_or(|one| *one == change.package.architecture)
-        && item.version.as_ref().is_none_or(|version| Some(version) == change.to.as_ref())
 }
 
 fn object(window: &Window) -> String {
@@ -244,7 +215,9 @@ fn one(
     }
     let freeze = next_freeze(&guards.denies, at, calendar);
     if !guards.needs_allow {
-        if guards.allows.is_empty() && policies.iter().all(|policy| policy.windows == WindowsPolicy::Required)
+        if !guards.passed
+            && guards.allows.is_empty()
+            && policies.iter().all(|policy| policy.windows == WindowsPolicy::Required)
         {
             let message =
                 format!("{what} started at {at}: windows are Required, and none selects the machine");

@@ -127,7 +127,12 @@ impl World {
                     .retain(|known, (approval, _)| known != name || approval.action != ApprovalAction::Pause);
             }
             What::Override(one) => drop(self.overrides.insert(one.name.clone(), one.clone())),
-            What::OverrideGone { name } => drop(self.overrides.remove(name)),
+            // Somebody may still plan with it for a while: it ends now, as one that ran out.
+            What::OverrideGone { name } => {
+                if let Some(gone) = self.overrides.get_mut(name) {
+                    gone.until = gone.until.min(now);
+                }
+            }
             _ => {}
         }
     }

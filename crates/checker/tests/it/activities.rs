@@ -242,6 +242,22 @@ fn a_failure_is_tried_again_after_its_wait_and_not_for_ever() {
     );
 }
 
+// rule: A6, K3
+#[test]
+fn a_kernel_that_makes_room_goes_with_another_one_at_once() {
+    let next = |second: &str| {
+        story(&format!(
+            "00:30 report a openssl=1 linux-image-6.1=1 selects
+             01:00 create a-1 linux-image-6.2=..2 linux-image-6.1=1..
+             01:00 fail a-1
+             01:00 report a openssl=1 linux-image-6.1=1 selects last=1
+             01:00:30 create a-2 {second}"
+        ))
+    };
+    assert!(!judged(&next("linux-image-6.3=..2 linux-image-6.1=1..")).contains("RetriedTooEarly"));
+    assert!(judged(&next("linux-image-6.2=..2 linux-image-6.1=1..")).contains("RetriedTooEarly"));
+}
+
 // rule: A6
 #[test]
 fn a_boot_that_went_wrong_is_not_tried_again() {

@@ -36,6 +36,19 @@ fn a_machine_that_nothing_holds_back_arrives() {
     assert_eq!(arrived(&nightly, 4), "= all there\n");
 }
 
+// rule: O7
+#[test]
+fn who_waits_for_approval_has_arrived_and_who_has_it_has_not() {
+    let asks = |rest: &str| {
+        let wave = r#"{"rollout": {"maxUnavailable": 1, "maxFailures": 0, "waves": [{"name": "all", "machines": "100%", "approvalRequired": true}]}}"#;
+        format!("{QUIET} 01:00 baseline fix {wave}\n {rest} 40:00 remark")
+    };
+    assert_eq!(arrived(&asks(""), 24), "= all there\n");
+    assert!(arrived(&asks("02:00 approval yes\n"), 24).contains("NeverArrived"));
+    let paused = "02:00 approval yes\n 03:00 approval no {\"action\": \"Pause\"}\n";
+    assert_eq!(arrived(&asks(paused), 24), "= all there\n");
+}
+
 #[test]
 fn an_activity_ends() {
     let running = format!("{QUIET} 02:00 create a-1 epoch=1\n 02:01 deliver a-1\n 02:01 start a-1 0\n");

@@ -291,6 +291,22 @@ fn an_activity_is_charged_to_the_budgets_of_its_machine() {
     );
 }
 
+// rule: B2
+#[test]
+fn what_a_report_resolved_does_not_count_again_with_the_next_one() {
+    let failed = |resolves: &str| {
+        story(&format!(
+            "01:00 create a-1 charged=all
+             01:01 fail a-1
+             01:02 report a {resolves} last=1
+             02:00:00 report a {resolves} last=1 reboot
+             02:00:00 create b-1 charged=all"
+        ))
+    };
+    assert_eq!(judged_late(&failed("openssl=2"), 30), "= nothing\n");
+    assert!(judged_late(&failed("openssl=1"), 30).contains("BudgetExceeded b-1"));
+}
+
 #[test]
 fn who_could_not_know_yet_is_not_blamed() {
     let edited = story(

@@ -203,8 +203,54 @@ fn zones_take_turns() {
     "#]],
         &zones("x"),
     );
+    // A zone may be through without one of its machines, where another is not waited for.
+    let blocked = zones("y").replace(
+        "01:00 create b-1",
+        "00:01 machine c again ring=canary zone=x\n 00:02 decided c Blocked V3\n 01:00 create b-1",
+    );
+    assert_eq!(judged(&blocked), "= nothing\n");
+    assert!(judged(&blocked.replace("Blocked V3", "Waiting W1")).contains("StartedInTwoZones"));
+    // Who is in a wave by number is not told: nor whose zone of it this is.
+    let half =
+        zones("y").replace("\"waves\": [", "\"waves\": [{\"name\": \"half\", \"machines\": \"50%\"}, ");
+    let half = half.replace("ring=canary", "ring=rest");
+    assert!(!judged(&half).contains("StartedInTwoZones"), "{}", judged(&half));
     // A zone that has passed stays passed, whoever comes to want the item there.
     assert_eq!(judged(&zones("w")), "= nothing\n");
+}
+
+// rule: S1, O3
+#[test]
+fn what_is_barred_in_one_baseline_may_start_for_another_of_higher_priority() {
+    let served = r#"{"spec": {"steps": [{"action": {"InstallPackages": {"requested": [{"name": "openssl", "architecture": "amd64", "from": "1", "to": "2"}]}}, "baselines": [{"kind": "PackageBaseline", "name": "fix"}, {"kind": "PackageBaseline", "name": "other"}], "timeout": "1h"}]}}"#;
+    let other = |priority: i32| {
+        format!(
+            "00:00 machine a
+             00:00 machine b
+             00:00 baseline fix {{\"rollout\": {{\"maxUnavailable\": 4, \"maxFailures\": 0}}}}
+             01:00 create a-1
+             01:01 fail a-1
+             02:00 baseline other {{\"priority\": {priority}}}
+             03:00 create b-1 {served}"
+        )
+    };
+    assert!(judged(&other(0)).contains("StartedBarred"));
+    assert!(!judged(&other(5)).contains("StartedBarred"), "{}", judged(&other(5)));
+}
+
+// rule: S1
+#[test]
+fn a_kernel_baseline_of_higher_priority_decides_about_the_package_that_it_follows() {
+    let two = |kernel: &str| {
+        format!(
+            "00:00 machine a
+             00:00 baseline fix {{\"packages\": [{{\"name\": \"openssl\", \"version\": \">= 3\"}}]}}
+             00:00 {kernel}
+             01:00 create a-1"
+        )
+    };
+    assert_eq!(judged(&two("kernel-baseline kernel")), "= nothing\n");
+    assert!(judged(&two("kernel-baseline kernel {\"priority\": -1}")).contains("NotAsked"));
 }
 
 // rule: O7
@@ -235,6 +281,10 @@ fn a_pause_holds_until_somebody_resumes() {
     "#]],
         &paused("00:40 approval go {\"action\": \"Resume\"}\n"),
     );
+    // Who goes on at once has seen the word; who goes on after a pause may not have.
+    let late = |rest: &str| crate::story::judged_late(&paused(rest), 120);
+    assert_eq!(late("00:59:59 approval go {\"action\": \"Resume\"}\n"), "= nothing\n");
+    assert!(late("").contains("StartedPaused"));
 }
 
 /// Version 2 has come everywhere but to `d`; Git asks for 3 by now.

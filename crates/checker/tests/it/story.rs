@@ -129,6 +129,14 @@ impl Teller {
                     "until": format!("{:.6}", at + SignedDuration::from_hours(6)),
                 }),
             ),
+            "taken-back" => one("OverrideGone", json!({"name": name})),
+            "kernel-baseline" => one(
+                "Baseline",
+                json!({
+                    "kind": "KernelBaseline", "name": name, "uid": format!("uid-{name}"), "selector": {}, "priority": 5,
+                    "packages": [{"name": "openssl", "version": ">= 2"}],
+                }),
+            ),
             "lead" => one("Leading", json!({"controller": name, "epoch": step})),
             "create" => {
                 one("ActivityCreated", json!({"spec": spec(at, name, &words[2..]), "epoch": epoch(words)}))

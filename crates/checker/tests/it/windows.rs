@@ -208,6 +208,66 @@ fn an_override_passes_what_it_names_until_it_ends() {
     );
 }
 
+// rule: W9
+#[test]
+fn an_override_opens_a_window_where_windows_are_required() {
+    let required =
+        "00:00 policy {\"windows\": \"Required\"}\n 04:00 override urgent {\"windows\": [\"night\"]}\n";
+    assert_eq!(judged(&story(&format!("{required} 05:00 create a-1"))), "= nothing\n");
+    let elsewhere = required.replace("night", "day");
+    assert!(judged(&story(&format!("{elsewhere} 05:00 create a-1"))).contains("StartedOutsideWindows"));
+}
+
+// rule: W9
+#[test]
+fn one_window_may_be_passed_by_several_overrides_together() {
+    let two = |second: &str| {
+        story(&format!(
+            "04:00 override one {{\"windows\": [\"night\"]}}
+             04:00 override other {{\"windows\": [\"night\"], \"items\": [{{\"package\": \"{second}\"}}]}}
+             04:30 report a openssl=1 curl=1
+             05:00 create a-1 openssl=1..2 curl=1..2"
+        ))
+    };
+    check(
+        &two("nginx"),
+        &expect![[r#"
+            ! 2026-11-27T05:00:00Z W1 StartedOutsideWindows a-1: Packages started at 2026-11-27T05:00:00Z, when none of night was open
+        "#]],
+        &two("curl"),
+    );
+}
+
+// rule: W9
+#[test]
+fn a_kernel_that_makes_room_passes_with_the_one_that_comes() {
+    let kernel = |coming: &str| {
+        story(&format!(
+            "04:00 override urgent {{\"windows\": [\"night\"], \"items\": [{{\"package\": \"{coming}\"}}]}}
+             05:00 report a openssl=1 linux-image-6.2=1 selects
+             05:00 create a-1 {coming}=..2 linux-image-6.2=1.."
+        ))
+    };
+    assert!(judged(&kernel("nginx")).contains("StartedOutsideWindows"), "nobody asked for its removal");
+    assert!(!judged(&kernel("linux-image-6.3")).contains("StartedOutsideWindows"));
+}
+
+// rule: W9
+#[test]
+fn an_override_that_is_taken_back_lets_nothing_start_but_what_has_started_goes_on() {
+    let taken = |rest: &str| story(&format!("04:00 override urgent {{\"windows\": [\"night\"]}}\n{rest}"));
+    check(
+        &taken("04:30 taken-back urgent\n 05:00 create a-1"),
+        &expect![[r#"
+            ! 2026-11-27T05:00:00Z W1 StartedOutsideWindows a-1: Packages started at 2026-11-27T05:00:00Z, when none of night was open
+        "#]],
+        &taken("05:00 create a-1\n 05:00 deliver a-1\n 05:01 taken-back urgent\n 05:02 start a-1 0"),
+    );
+    // Who has not seen yet that it was taken back may start something.
+    let late = taken("04:59 taken-back urgent\n 05:00 create a-1");
+    assert_eq!(crate::story::judged_late(&late, 120), "= nothing\n");
+}
+
 // rule: G2
 #[test]
 fn nothing_starts_while_a_revision_is_applied() {

@@ -121,3 +121,36 @@ fn a_window_that_cannot_be_read_is_passed_by_nothing() {
         "#]],
     );
 }
+
+// rule: W9, K2
+#[test]
+fn a_kernel_that_passes_is_not_called_back_at_once() {
+    let apt = "apt with linux-image: linux-image-6.1.0-50 - > 6.1.0-50";
+    let story = |kind: &str, covers: &str| {
+        format!(
+            "{kind} k: linux-image >= 6.1.176
+             window night allow{covers}: daily 22 6h
+             override cve of night until 1h: k linux-image 6.1.176
+             machine a selects kernels 6.1.0-49=6.1.170 runs 6.1.0-49 next 6.1.0-49: linux-image 6.1.170 -> 6.1.176
+             {apt}"
+        )
+    };
+    check(
+        &story("baseline", ""),
+        expect![[r#"
+        + a: starts a-1: install linux-image 6.1.170 > 6.1.176 with linux-image-6.1.0-50 - > 6.1.0-50 for k past night for Packages by cve past night for Kernel by cve
+    "#]],
+    );
+    check(
+        &story("baseline", " covers Kernel"),
+        expect![[r#"
+        + a: starts a-1: install linux-image 6.1.170 > 6.1.176 with linux-image-6.1.0-50 - > 6.1.0-50 for k past night for Kernel by cve
+    "#]],
+    );
+    check(
+        &story("kernel", ""),
+        expect![[r#"
+        + a: starts a-1: install linux-image 6.1.170 > 6.1.176 with linux-image-6.1.0-50 - > 6.1.0-50 for k | select 6.1.0-50 for k past night for Packages by cve past night for Kernel by cve
+    "#]],
+    );
+}

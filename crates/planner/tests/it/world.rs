@@ -247,8 +247,14 @@ fn window(world: &mut World, words: &Words<'_>, body: &str) {
 fn window_override(world: &mut World, words: &Words<'_>, body: &str) {
     let items = body.split(';').map(|text| {
         let item = Words::of(text);
+        let name: ObjectName = item.at(0).parse().unwrap();
+        let kind = if world.snapshot.kernel_baselines.contains_key(&name) {
+            BaselineKind::KernelBaseline
+        } else {
+            BaselineKind::PackageBaseline
+        };
         OverrideItem {
-            baseline: BaselineRef { kind: BaselineKind::PackageBaseline, name: item.at(0).parse().unwrap() },
+            baseline: BaselineRef { kind, name },
             what: match item.at(1) {
                 "reboot" => OverrideWhat::Reboot,
                 name => OverrideWhat::Package(name.parse().unwrap(), item.at(2).parse().unwrap()),

@@ -298,7 +298,8 @@ impl Storm {
         host.booted = now;
         let asked = host.boot_for.take();
         let newest = host.newest_release().map(|release| (release, host.line.clone()));
-        let bad = host.newest_image().is_some_and(|(_, version)| {
+        let comes = host.loader.next().or(newest.as_ref()).map(|(release, _)| release);
+        let bad = comes.and_then(|release| host.version_of_kernel(release)).is_some_and(|version| {
             suite.bad(&archive::package(archive::KERNEL), &version) == Some(Bad::Boot)
         });
         let falls_back = std::mem::take(&mut host.falls_back) || bad;

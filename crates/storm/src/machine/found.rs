@@ -50,12 +50,10 @@ impl Host {
         kernels.into_iter().max_by(|a, b| a.version.cmp(&b.version)).map(|kernel| kernel.release)
     }
 
-    pub(crate) fn newest_image(&self) -> Option<(PackageName, muster_model::DebianVersion)> {
-        let kernels = self.kernels();
-        kernels
-            .into_iter()
-            .max_by(|a, b| a.version.cmp(&b.version))
-            .map(|kernel| (kernel.package, kernel.version))
+    /// The version of an installed kernel's image.
+    pub(crate) fn version_of_kernel(&self, release: &str) -> Option<muster_model::DebianVersion> {
+        let mut kernels = self.kernels().into_iter();
+        kernels.find(|kernel| kernel.release == release).map(|kernel| kernel.version)
     }
 
     /// The report.

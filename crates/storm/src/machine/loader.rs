@@ -65,6 +65,14 @@ impl Host {
         self.loader.default = Some((self.release.clone(), self.line.clone()));
     }
 
+    /// Whether the machine comes to that kernel by itself.
+    pub(crate) fn boots_by_default(&self, release: &str) -> bool {
+        match &self.loader.default {
+            Some((default, _)) => default == release,
+            None => self.newest_release().is_some_and(|newest| newest == release),
+        }
+    }
+
     /// Whether the loader has that choice for the next boot alone.
     pub(crate) fn is_selected(&self, choice: &KernelChoice) -> bool {
         self.loader.once.as_ref().is_some_and(|(release, line)| choice.is_booted(release, line))

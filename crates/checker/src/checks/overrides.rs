@@ -1,0 +1,87 @@
+//! W9: which windows and freezes a step may pass, since somebody said so.
+
+use muster_model::{Change, Instant, ObjectName, StepAction};
+
+use super::windows::{Guards, goes_with_a_kernel};
+use crate::event::{ItemPattern, Override, Step};
+use crate::start::Start;
+use crate::world::{MachineState, World};
+
+impl Guards<'_> {
+    /// Takes out what overrides that were in force at `when` let the step pass.
+    pub(crate) fn pass(
+        &mut self,
+        world: &World,
+        start: &Start<'_>,
+        step: &Step,
+        machine: &MachineState,
+        when: Instant,
+    ) {
+        let in_force: Vec<&Override> = world
+            .overrides
+            .values()
+            .filter(|one| when < one.until + world.lag)
+            .filter(|one| {
+                one.selector.as_ref().is_none_or(|selector| machine.maybe(selector, start.at, world.lag))
+            })
+            .collect();
+        let passes = |window: &ObjectName| {
+            let about: Vec<&ItemPattern> = in_force
+                .iter()
+                .filter(|one| one.windows.as_ref().is_none_or(|names| names.contains(window)))
+                .flat_map(|one| &one.items)
+                .collect();
+            names(&about, start, step)
+        };
+        self.denies.retain(|deny| !(deny.overridable && passes(&deny.name)));
+        if self.allows.iter().any(|allow| passes(&allow.name)) {
+            self.passed = true;
+            self.needs_allow = false;
+            self.allows.clear();
+        }
+    }
+}
+
+/// Whether all that the step does is named. A step that changes no package is, if its reboot is, or the kernel that it is
+/// about, or all that the activity changes.
+fn names(items: &[&ItemPattern], start: &Start<'_>, step: &Step) -> bool {
+    let named = |step: &Step, change: &Change| items.iter().any(|item| matches(item, step, change));
+    if step.requested().next().is_some() {
+        return step.requested().all(|change| named(step, change) || goes_with_a_kernel(step, change));
+    }
+    let reboot = |item: &&ItemPattern| {
+        item.reboot && item.baseline.as_ref().is_none_or(|baseline| step.baselines.contains(baseline))
+    };
+    let steps = || start.spec.steps.iter();
+    let kernel = steps().any(|other| match &other.action {
+        StepAction::SelectKernel(choice) | StepAction::SetDefaultKernel(choice) => {
+            choice.followed.as_ref().is_some_and(|followed| {
+                let change = Change {
+                    package: followed.package.clone(),
+                    from: None,
+                    to: Some(followed.version.clone()),
+                };
+                named(other, &change)
+            })
+        }
+        StepAction::InstallPackages(_)
+        | StepAction::RemovePackages(_)
+        | StepAction::HoldPackages { .. }
+        | StepAction::RepairPackages
+        | StepAction::Reboot { .. } => false,
+    });
+    let mut changes =
+        steps().flat_map(|other| other.requested().map(move |change| (other, change))).peekable();
+    let all = changes.peek().is_some()
+        && changes.all(|(other, change)| named(other, change) || goes_with_a_kernel(other, change));
+    items.iter().any(reboot) || kernel || all
+}
+
+/// Whether people's name of an item fits a change of a step.
+fn matches(item: &ItemPattern, step: &Step, change: &Change) -> bool {
+    !item.reboot
+        && item.baseline.as_ref().is_none_or(|baseline| step.baselines.contains(baseline))
+        && item.package.as_ref().is_none_or(|package| *package == change.package.name)
+        && item.architecture.as_ref().is_none_or(|one| *one == change.package.architecture)
+        && item.version.as_ref().is_none_or(|version| Some(version) == change.to.as_ref())
+}
