@@ -47,6 +47,8 @@ pub(crate) struct Charge {
     is_member: bool,
     /// It counts as unavailable already.
     is_counted: bool,
+    /// And surely so: a start there takes no second place (rule B3).
+    holds_place: bool,
 }
 
 /// How one machine counts.
@@ -127,7 +129,7 @@ impl Groups {
         for place in places {
             let group = &mut self.0[place.group];
             group.in_flight += 1;
-            group.unavailable += usize::from(!place.is_counted);
+            group.unavailable += usize::from(!place.holds_place);
         }
         Ok(())
     }
@@ -139,7 +141,7 @@ impl Groups {
         }
         let is_full = |place: &&Charge| {
             let group = &self.0[place.group];
-            group.in_flight >= group.allowed || (!place.is_counted && group.unavailable >= group.allowed)
+            group.in_flight >= group.allowed || (!place.holds_place && group.unavailable >= group.allowed)
         };
         let full = places.iter().find(is_full)?.group;
         let Group { machines: _, allowed, unavailable, in_flight: _ } = self.0[full];
@@ -194,7 +196,7 @@ impl Standing {
 
     /// Whether the machine counts against all of its groups already, so that its start takes no new place (rule B3).
     pub(crate) fn is_counted(&self) -> bool {
-        self.places().iter().all(|charge| charge.is_counted)
+        self.places().iter().all(|charge| charge.holds_place)
     }
 
     /// How the machine counts.
@@ -229,6 +231,10 @@ struct Why<'a> {
     in_flight: bool,
     /// By what we did: in flight, within `minReady`, or failed and not resolved.
     by_us: bool,
+    /// By a failure alone whose item is reported as reached, and not for as long as it takes to settle. Each report that says
+    /// so makes it count again for a while, since it is not known when the first one did: enough to hold others back, not to
+    /// let it start beside them.
+    settles: bool,
     unhealthy: bool,
     /// The budgets that the activities behind it were charged to.
     charged: BTreeSet<&'a ObjectName>,
@@ -236,8 +242,14 @@ struct Why<'a> {
 
 impl<'a> Why<'a> {
     fn of(resources: &Resources<'_>, case: &Case<'a>, timer: &Timer) -> Self {
-        let mut why = Self { in_flight: false, by_us: false, unhealthy: false, charged: BTreeSet::new() };
-        let mut superseded = false;
+        let mut why = Self {
+            in_flight: false,
+            by_us: false,
+            settles: false,
+            unhealthy: false,
+            charged: BTreeSet::new(),
+        };
+        let (mut superseded, mut surely) = (false, false);
         for activity in case.history.newest_first() {
             let holds = match activity.phase {
                 Phase::Pending | Phase::Delivered | Phase::Running | Phase::Verifying => {
@@ -248,14 +260,25 @@ impl<'a> Why<'a> {
                     superseded = true;
                     is_settling_in(resources, activity, timer)
                 }
-                Phase::Failed => !superseded && is_unresolved(case, activity, timer),
+                Phase::Failed if superseded => false,
+                Phase::Failed => match failure(case, activity, timer) {
+                    Failure::Resolved => false,
+                    Failure::Settles => {
+                        why.by_us = true;
+                        why.charged.extend(&activity.spec.budgets);
+                        continue;
+                    }
+                    Failure::Counts => true,
+                },
                 Phase::Refused | Phase::Interrupted | Phase::Canceled | Phase::Expired => false,
             };
             if holds {
+                surely = true;
                 why.by_us = true;
                 why.charged.extend(&activity.spec.budgets);
             }
         }
+        why.settles = why.by_us && !surely;
         why.unhealthy = is_unhealthy(resources, case);
         why
     }
@@ -263,7 +286,10 @@ impl<'a> Why<'a> {
     fn charges(&self, snapshot: &Snapshot, resources: &Resources<'_>, case: &Case<'_>) -> Vec<Charge> {
         let mut charges = Vec::new();
         let mut take = |group: usize, counted: Option<bool>| {
-            charges.extend(counted.map(|is_counted| Charge { group, is_member: true, is_counted }));
+            charges.extend(counted.map(|is_counted| {
+                let holds_place = is_counted && (!self.settles || self.unhealthy);
+                Charge { group, is_member: true, is_counted, holds_place }
+            }));
         };
         for budget in &case.picked.budgets {
             take(*budget, self.in_budget(snapshot, case, resources.budgets[*budget].absent));
@@ -275,7 +301,8 @@ impl<'a> Why<'a> {
         // Charged to a budget when it was made, though that no longer selects the machine (rule B6).
         for (group, budget) in resources.budgets.iter().enumerate() {
             if self.charged.contains(&&budget.name) && !case.picked.budgets.contains(&group) {
-                charges.push(Charge { group, is_member: false, is_counted: true });
+                let holds_place = !self.settles;
+                charges.push(Charge { group, is_member: false, is_counted: true, holds_place });
             }
         }
         charges
@@ -299,7 +326,7 @@ impl<'a> Why<'a> {
             });
         let budgets = budgets.map(|(group, _)| group);
         let groups = budgets.chain(baselines.map(|(place, _)| resources.budgets.len() + place));
-        groups.map(|group| Charge { group, is_member: false, is_counted: true }).collect()
+        groups.map(|group| Charge { group, is_member: false, is_counted: true, holds_place: true }).collect()
     }
 
     /// Whether it counts against a budget that selects it, or `None` if it is no part of that budget (rule B4).
@@ -339,20 +366,27 @@ fn is_settling_in(resources: &Resources<'_>, activity: &Activity, timer: &Timer)
     !timer.reached(after(finished, min_ready))
 }
 
-/// Whether a failure still counts: nobody resolved it, and no later report shows what it was to reach, healthy for as
-/// long as it takes to settle.
-fn is_unresolved(case: &Case<'_>, activity: &Activity, timer: &Timer) -> bool {
+/// Whether a failure still counts.
+enum Failure {
+    /// Somebody resolved it, or a later report shows what it was to reach, healthy for as long as it takes to settle.
+    Resolved,
+    /// A later report shows what it was to reach; it is not known for how long.
+    Settles,
+    Counts,
+}
+
+fn failure(case: &Case<'_>, activity: &Activity, timer: &Timer) -> Failure {
     if activity.spec.name.number <= case.machine.resolved_through {
-        return false;
+        return Failure::Resolved;
     }
-    let Some(reported) = case.reported else { return true };
+    let Some(reported) = case.reported else { return Failure::Counts };
     let later = activity.finished.is_some_and(|finished| reported.time > finished)
         || reported.report.last_activity >= activity.spec.name.number;
     if !later || !shows_reached(case, case.machine, activity) {
-        return true;
+        return Failure::Counts;
     }
     let settle = SignedDuration::from_secs(i64::from(activity.spec.health.settle_seconds));
-    !timer.reached(after(reported.time, settle))
+    if timer.reached(after(reported.time, settle)) { Failure::Resolved } else { Failure::Settles }
 }
 
 fn shows_reached(case: &Case<'_>, machine: &Machine, activity: &Activity) -> bool {

@@ -256,6 +256,24 @@ fn a_machine_that_fell_silent_under_our_hands_counts_everywhere() {
     );
 }
 
+// rule: B2, B3
+#[test]
+fn a_machine_that_has_long_recovered_starts_nothing_beside_those_that_are_unavailable() {
+    // b has had for hours what it failed; it has just reported anew, and that seems to settle once more.
+    check(
+        "baseline fix max 2: openssl >= 3.0.15
+         baseline more max 2: curl >= 9
+         budget all max 1
+         machine a silent 6m: openssl 3.0.15; curl 9
+         machine b reported 10s: openssl 3.0.15; curl 8 -> 9
+         activity b-1 Failed(TimedOut) 3h settle 1m budgets all: install fix openssl 3.0.15",
+        expect![[r#"
+            = a: converged
+            ~ b: Budget B2: budget all: 2 of at most 1 unavailable
+        "#]],
+    );
+}
+
 // rule: B5
 #[test]
 fn one_activity_carries_all_that_its_machine_may_have_now() {
