@@ -223,8 +223,11 @@ fn one(
                 format!("{what} started at {at}: windows are Required, and none selects the machine");
             findings.broken("W1", "StartedWithoutWindow", about, [], message);
         }
-        if let Some((from, _)) = freeze.filter(|(from, _)| from.duration_since(at) < cumulated) {
-            too_late(start, what, from, cumulated, findings);
+        if let Some((from, _)) = freeze {
+            if from.duration_since(at) < cumulated {
+                too_late(start, what, from, cumulated, findings);
+            }
+            expires_in_time(start, what, from, findings);
         }
         return;
     }
@@ -264,6 +267,15 @@ fn one(
     let needed = cumulated.min(closes.duration_since(opened) / 2);
     if close.duration_since(at) < needed {
         too_late(start, what, close, needed, findings);
+    }
+    expires_in_time(start, what, close, findings);
+}
+
+/// What is on its way to its machine may begin until its expiry: that must not lie behind the close (rules A4, W6).
+fn expires_in_time(start: &Start<'_>, what: &str, close: Instant, findings: &mut Findings<'_>) {
+    if start.spec.expiry > close {
+        let message = format!("{what} may begin until {}, and the close is at {close}", start.spec.expiry);
+        findings.broken("A4", "ExpiryTooLate", About::Activity(&start.spec.name), [], message);
     }
 }
 

@@ -291,9 +291,10 @@ fn epoch(words: &[&str]) -> u64 {
     named.map_or(0, |epoch| epoch.parse().unwrap())
 }
 
-/// `openssl=1..2` changes a package, `telnet=1..` removes it, `reboot` reboots, `charged=etcd` names a budget; `select=6.2`,
+/// `openssl=1..2` changes a package, `telnet=1..` removes it, `reboot` reboots, `charged=etcd` names a budget, `until=23:00` the expiry; `select=6.2`,
 /// `into=6.2` and `default=6.2` try a kernel, boot it and make it the default.
 fn spec(at: Timestamp, name: &str, words: &[&str]) -> Value {
+    let until = words.iter().find_map(|word| word.strip_prefix("until="));
     let fix = json!([{"kind": "PackageBaseline", "name": "fix"}]);
     let mut requested = Vec::new();
     let (mut steps, mut budgets) = (Vec::new(), Vec::new());
@@ -329,6 +330,6 @@ fn spec(at: Timestamp, name: &str, words: &[&str]) -> Value {
     }
     json!({
         "name": name, "machineUid": format!("m-{}", machine_of(name)), "steps": steps, "budgets": budgets,
-        "expiry": format!("{:.6}", at + SignedDuration::from_hours(1)),
+        "expiry": format!("{:.6}", until.map_or(at + SignedDuration::from_hours(1), clock)),
     })
 }

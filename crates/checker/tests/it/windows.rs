@@ -31,7 +31,7 @@ fn nothing_starts_outside_its_windows() {
         &expect![[r#"
         ! 2026-11-28T04:00:00Z W1 StartedOutsideWindows a-1: Packages started at 2026-11-28T04:00:00Z, when none of night was open
     "#]],
-        &story("27:49 create a-1"),
+        &story("27:49 create a-1 until=28:00"),
     );
     let required = "00:00 policy {\"windows\": \"Required\"}\n";
     check(
@@ -47,18 +47,18 @@ fn nothing_starts_outside_its_windows() {
 #[test]
 fn nothing_starts_that_would_not_fit() {
     check(
-        &story("27:51 create a-1"),
+        &story("27:51 create a-1 until=28:00"),
         &expect![[r#"
         ! 2026-11-28T03:51:00Z W2 StartedTooLate a-1: Packages started at 2026-11-28T03:51:00Z, 9m before the close at 2026-11-28T04:00:00Z, and takes 10m
     "#]],
-        &story("27:50 create a-1"),
+        &story("27:50 create a-1 until=28:00"),
     );
     check(
-        &story("27:41 create a-1 reboot"),
+        &story("27:41 create a-1 reboot until=28:00"),
         &expect![[r#"
         ! 2026-11-28T03:41:00Z W2 StartedTooLate a-1: Reboot started at 2026-11-28T03:41:00Z, 19m before the close at 2026-11-28T04:00:00Z, and takes 20m
     "#]],
-        &story("27:40 create a-1 reboot"),
+        &story("27:40 create a-1 reboot until=28:00"),
     );
     let cutoff = |at: &str| story(&format!("00:00 window night {{\"cutoff\": \"1h\"}}\n {at} create a-1"));
     check(
@@ -69,7 +69,9 @@ fn nothing_starts_that_would_not_fit() {
         &cutoff("26:59:59"),
     );
     // The estimate is capped at half the window's length.
-    let short = |at: &str| story(&format!("00:00 window night {{\"duration\": \"10m\"}}\n {at} create a-1"));
+    let short = |at: &str| {
+        story(&format!("00:00 window night {{\"duration\": \"10m\"}}\n {at} create a-1 until=22:10"))
+    };
     check(
         &short("22:05:01"),
         &expect![[r#"
@@ -95,11 +97,11 @@ fn nothing_starts_in_a_freeze_or_too_shortly_before_it() {
         &freeze("25:00"),
     );
     check(
-        &freeze("22:51"),
+        &freeze("22:51").replace("create a-1", "create a-1 until=23:00"),
         &expect![[r#"
         ! 2026-11-27T22:51:00Z W2 StartedTooLate a-1: Packages started at 2026-11-27T22:51:00Z, 9m before the close at 2026-11-27T23:00:00Z, and takes 10m
     "#]],
-        &freeze("22:50"),
+        &freeze("22:50").replace("create a-1", "create a-1 until=23:00"),
     );
 }
 
@@ -113,19 +115,44 @@ fn a_reboot_waits_for_the_end_of_a_freeze_that_covers_it() {
         ))
     };
     check(
-        &covered("reboot"),
+        &covered("reboot until=23:00"),
         &expect![[r#"
         ! 2026-11-27T22:55:00Z W2 StartedTooLate a-1: Reboot started at 2026-11-27T22:55:00Z, 5m before the close at 2026-11-27T23:00:00Z, and takes 20m
     "#]],
         &covered(""),
     );
-    let begun = |at: &str| story(&format!("27:40 create a-1\n 27:41 deliver a-1\n {at} start a-1 0"));
+    let begun =
+        |at: &str| story(&format!("27:40 create a-1 until=28:00\n 27:41 deliver a-1\n {at} start a-1 0"));
     check(
         &begun("28:00:10"),
         &expect![[r#"
-        ! 2026-11-28T04:00:10Z W6 StepOutsideWindows a-1: step 0 began at 2026-11-28T04:00:10Z, when no window was open
-    "#]],
+            ! 2026-11-28T04:00:10Z A4 StepAfterExpiry a-1: step 0 began at 2026-11-28T04:00:10Z: no step starts after 2026-11-28T04:00:00Z
+            ! 2026-11-28T04:00:10Z W6 StepOutsideWindows a-1: step 0 began at 2026-11-28T04:00:10Z, when no window was open
+        "#]],
         &begun("27:59"),
+    );
+}
+
+// rule: A4, W6
+#[test]
+fn what_started_may_begin_until_the_close_and_no_later() {
+    check(
+        &story("27:30 create a-1 until=28:00:01"),
+        &expect![[r#"
+            ! 2026-11-28T03:30:00Z A4 ExpiryTooLate a-1: Packages may begin until 2026-11-28T04:00:01Z, and the close is at 2026-11-28T04:00:00Z
+        "#]],
+        &story("27:30 create a-1 until=28:00"),
+    );
+    let freeze = "00:00 freeze gala {\"from\": \"2026-11-27T23:00:00Z\", \"to\": \"2026-11-28T01:00:00Z\"}";
+    let none = |until: &str| {
+        format!("00:00 machine a\n 00:00 baseline fix\n {freeze}\n 22:30 create a-1 until={until}")
+    };
+    check(
+        &none("23:00:01"),
+        &expect![[r#"
+            ! 2026-11-27T22:30:00Z A4 ExpiryTooLate a-1: Packages may begin until 2026-11-27T23:00:01Z, and the close is at 2026-11-27T23:00:00Z
+        "#]],
+        &none("23:00"),
     );
 }
 
