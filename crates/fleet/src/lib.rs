@@ -13,7 +13,6 @@ mod durations;
 mod history;
 mod input;
 mod pass;
-mod pool;
 mod presence;
 mod record;
 mod revision;

@@ -1,6 +1,6 @@
 //! One pass: bring presence up to date, plan, and turn the answer into effects.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use muster_model::{
@@ -75,8 +75,17 @@ pub(crate) fn pass(state: &mut State, now: Instant) -> Vec<Effect> {
     for until in due {
         state.wake_at(until);
     }
+    if !state.begun {
+        pack(&mut state.world.machines);
+        pack(&mut state.machines);
+    }
     state.begun = true;
     effects
+}
+
+/// A tree that grew name by name is little more than half full; made of all of them at once it is full.
+fn pack<K: Ord, V>(tree: &mut BTreeMap<K, V>) {
+    *tree = std::mem::take(tree).into_iter().collect();
 }
 
 /// A machine's answer.
@@ -305,7 +314,7 @@ fn records(state: &mut State, answers: &[Answer<'_>], now: Instant) -> Vec<Effec
         let key = Key::Machine(name.clone());
         if !old.is_some_and(|old| old.records_like(&decision)) || state.unrecorded.contains(&key) {
             if state.may_write(&key, now) {
-                new.push((name.clone(), decision));
+                new.push((name.clone(), Box::new(decision)));
             } else {
                 later.push(key);
             }
@@ -314,7 +323,7 @@ fn records(state: &mut State, answers: &[Answer<'_>], now: Instant) -> Vec<Effec
     state.unrecorded.extend(later);
     for (name, decision) in new {
         effects.extend(tell_verdict(state, &name, &decision));
-        effects.push(Effect::RecordMachine { name: name.clone(), decision: Box::new(decision.clone()) });
+        effects.push(Effect::RecordMachine { name: name.clone(), decision: decision.clone() });
         state.unrecorded.remove(&Key::Machine(name.clone()));
         state.garbage_dirty |=
             state.machines.get(&name).is_none_or(|old| old.wanted_digest != decision.wanted_digest);

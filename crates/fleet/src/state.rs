@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use muster_model::{
-    Activity, ActivityName, BaselineCommon, BaselineKind, BaselineRef, BaselineSummary, BudgetSummary,
-    Instant, Machine, MachineName, ObjectName, Phase, Plan, Presence, Rollout, Snapshot, WindowSummary,
+    Activity, ActivityName, ActivityPools, BaselineCommon, BaselineKind, BaselineRef, BaselineSummary,
+    BudgetSummary, Instant, Machine, MachineName, MachinePools, ObjectName, Phase, Plan, Presence, Rollout,
+    Snapshot, WindowSummary,
 };
 use muster_planner::{Planner, Touched};
 use smol_str::SmolStr;
@@ -13,7 +14,6 @@ use smol_str::SmolStr;
 use crate::agenda::Agenda;
 use crate::durations::Durations;
 use crate::input::{Change, Garbage, GatewayLease, Key, PresenceShard, SourceState, Written};
-use crate::pool::Pool;
 use crate::record::Decision;
 use crate::{pass, presence, revision};
 
@@ -45,7 +45,7 @@ pub struct State {
     /// The revision that the FleetPolicy was applied from.
     pub(crate) policy_revision: Option<SmolStr>,
     /// What was last emitted for each object.
-    pub(crate) machines: BTreeMap<MachineName, Decision>,
+    pub(crate) machines: BTreeMap<MachineName, Box<Decision>>,
     pub(crate) baselines: BTreeMap<BaselineRef, (BaselineSummary, Instant)>,
     pub(crate) windows: BTreeMap<ObjectName, WindowSummary>,
     pub(crate) budgets: BTreeMap<ObjectName, (BudgetSummary, Instant)>,
@@ -99,7 +99,7 @@ pub struct State {
     /// When the first machine that reported and that no gateway speaks of counts as silent.
     pub(crate) first_words: Option<Instant>,
     /// What many machines and activities have alike.
-    pub(crate) pool: Pool,
+    pub(crate) pools: (MachinePools, ActivityPools),
     /// Plans again at the cost of what changed.
     pub(crate) planner: Planner,
     /// What of the world changed since it planned last.
@@ -192,7 +192,7 @@ impl State {
                 let known = world.machines.get(&machine.name);
                 machine.presence = known.map_or(Presence::Never, |known| known.presence);
                 self.presence_dirty |= known.is_none();
-                self.pool.share_machine(&mut machine);
+                self.pools.0.pool(&mut machine);
                 world.machines.insert(machine.name.clone(), Arc::new(*machine));
             }
             Change::MachineGone(name) => {
@@ -409,8 +409,14 @@ impl State {
             self.ended.insert(name.clone());
         }
         self.durations.observe(&activity);
-        let machine = self.world.machines.get(&name.machine).map(AsRef::as_ref);
-        self.pool.share_activity(&mut activity, machine);
+        self.pools.1.pool(&mut activity.spec);
+        let spec = &mut activity.spec;
+        if let Some(machine) = self.world.machines.get(&name.machine) {
+            spec.name.machine.clone_from(&machine.name);
+            if spec.machine_uid == machine.uid {
+                spec.machine_uid.clone_from(&machine.uid);
+            }
+        }
         self.world.activities.insert(activity.spec.name.clone(), Arc::new(activity));
     }
 

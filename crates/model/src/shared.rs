@@ -1,6 +1,4 @@
-//! A value that many hold: what a hundred twins report of themselves is there once.
-//!
-//! Deliberately not here: who finds the twins; that is fleet's, which holds them.
+//! Values that many hold: what a hundred twins report of themselves is there once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -13,10 +11,21 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct Shared<T>(Arc<T>);
 
 impl<T> Shared<T> {
-    /// Whether nobody else holds it.
-    #[must_use]
-    pub fn is_alone(&self) -> bool {
-        Arc::strong_count(&self.0) == 1
+    /// Holds what the pool holds already, if that is equal.
+    pub fn pool(&mut self, pool: &mut Pool<T>)
+    where
+        T: Ord,
+    {
+        self.pool_if(pool, |_, _| true);
+    }
+
+    /// Holds what the pool holds already, if that is equal, and alike in what equality does not see: `1.0` and `0:1.0` are
+    /// the same version, and apt is told the one that is written.
+    pub fn pool_if(&mut self, pool: &mut Pool<T>, is_alike: impl Fn(&T, &T) -> bool)
+    where
+        T: Ord,
+    {
+        pool.pool_if(&mut self.0, is_alike);
     }
 }
 
@@ -120,6 +129,45 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Shared<T> {
     }
 }
 
+/// Values that somebody holds, each once.
+#[derive(Debug)]
+pub struct Pool<T> {
+    all: BTreeSet<Arc<T>>,
+    /// So many may be there before it is looked which of them nobody holds any more.
+    room: usize,
+}
+
+/// The least that is looked through: less is not worth it.
+const ROOM: usize = 64;
+
+impl<T> Default for Pool<T> {
+    fn default() -> Self {
+        Self { all: BTreeSet::new(), room: ROOM }
+    }
+}
+
+impl<T: Ord> Pool<T> {
+    /// Makes it the one that is held already, if one is that is equal.
+    pub fn pool(&mut self, value: &mut Arc<T>) {
+        self.pool_if(value, |_, _| true);
+    }
+
+    fn pool_if(&mut self, value: &mut Arc<T>, is_alike: impl Fn(&T, &T) -> bool) {
+        if let Some(known) = self.all.get(value) {
+            if is_alike(known, value) {
+                *value = known.clone();
+            }
+            return;
+        }
+        // Looking costs what came since it was looked last.
+        if self.all.len() >= self.room {
+            self.all.retain(|known| Arc::strong_count(known) > 1);
+            self.room = ROOM.max(self.all.len() * 2);
+        }
+        self.all.insert(value.clone());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,11 +176,24 @@ mod tests {
     fn who_changes_a_shared_value_changes_a_copy() {
         let one: Shared<Vec<u8>> = [1, 2].into_iter().collect();
         let mut other = one.clone();
-        assert!(!one.is_alone());
         other.push(3);
         assert_eq!((&*one, &*other), (&vec![1, 2], &vec![1, 2, 3]));
-        assert!(one.is_alone());
         assert_eq!(serde_json::to_string(&other).unwrap(), "[1,2,3]");
         assert_eq!(serde_json::from_str::<Shared<Vec<u8>>>("[1,2,3]").unwrap(), other);
+    }
+
+    #[test]
+    fn what_is_equal_is_held_once_and_what_nobody_holds_goes() {
+        let mut pool = Pool::default();
+        let mut held: Vec<Shared<usize>> = Vec::new();
+        for number in 0..10_000 {
+            let mut value = Shared::from(number % 100);
+            value.pool(&mut pool);
+            held.push(value);
+        }
+        assert_eq!(pool.all.len(), 100);
+        held.clear();
+        (100..100 + 2 * ROOM).for_each(|number| Shared::from(number).pool(&mut pool));
+        assert!(pool.all.len() <= ROOM, "{} are held", pool.all.len());
     }
 }

@@ -314,6 +314,10 @@ impl Chooser<'_> {
         // Upgrades come after what is asked by name.
         items.sort();
         items.dedup();
-        Arc::new(Wanted::new(WantedSet { interest: self.merged.interest.clone(), items }))
+        if items.is_empty() {
+            return self.merged.nothing.clone();
+        }
+        let interest = self.merged.nothing.interest.clone();
+        Arc::new(Wanted::new(WantedSet { interest, items }))
     }
 }

@@ -6,10 +6,11 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use muster_model::{
     Architecture, BaselineRef, PackageKey, PackageName, PackageRequirement, PackageWish, RebootWhen,
-    VersionRequirement,
+    VersionRequirement, Wanted, WantedSet,
 };
 
 use crate::kernel::{KernelWish, deciding, wish};
@@ -73,7 +74,7 @@ impl Requirement {
 }
 
 /// What a machine's baselines ask of it; the same for all machines of one architecture that the same baselines pick.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Merged {
     /// To be enforced: what is asked by name, by package; then the upgrades that an inventory has for who asks for them,
     /// by package, too.
@@ -88,28 +89,29 @@ pub(crate) struct Merged {
     pub(crate) reboots: Vec<usize>,
     /// The kernel that is asked for.
     pub(crate) kernel: Option<KernelWish>,
-    /// The packages to report offers for.
-    pub(crate) interest: BTreeSet<PackageName>,
+    /// What is wanted where nothing is to be simulated: the packages to report offers for.
+    pub(crate) nothing: Arc<Wanted>,
 }
 
 impl Merged {
     pub(crate) fn of(resources: &Resources<'_>, picked: &Picked, architecture: &Architecture) -> Self {
-        let mut merged = Self { upgrades: Upgrades::of(resources, picked), ..Self::default() };
+        let mut interest: BTreeSet<PackageName> = BTreeSet::new();
+        let (mut observed, mut reboots) = (Vec::new(), Vec::new());
         let mut enforced: BTreeMap<PackageKey, Requirement> = BTreeMap::new();
         let deciding = deciding(resources, &picked.packages);
         for place in &picked.packages {
             let baseline = resources.packages[*place];
             match (baseline.reboot.policy, baseline.kernel) {
-                (RebootWhen::WhenRequired, None) => merged.reboots.push(*place),
+                (RebootWhen::WhenRequired, None) => reboots.push(*place),
                 (RebootWhen::Never, _) | (RebootWhen::WhenRequired, Some(_)) => {}
             }
             for asked in baseline.packages {
                 let architecture = asked.architecture.as_ref().unwrap_or(architecture);
                 let key = PackageKey { name: asked.name.clone(), architecture: architecture.clone() };
-                merged.interest.insert(asked.name.clone());
+                interest.insert(asked.name.clone());
                 let one = Requirement::of(asked, key.clone(), *place, baseline.common.priority);
                 if !resources.enforces(*place) {
-                    merged.observed.push(one);
+                    observed.push(one);
                 } else if baseline.kernel.is_some() && !deciding.contains(place) {
                     // Another kernel is asked for with a higher priority.
                 } else if let Some(known) = enforced.get_mut(&key) {
@@ -119,10 +121,12 @@ impl Merged {
                 }
             }
         }
-        merged.enforced = enforced.into_values().collect();
-        merged.named = merged.enforced.len();
-        merged.kernel = wish(resources, deciding, &mut merged.enforced, architecture);
-        merged
+        let mut enforced: Vec<Requirement> = enforced.into_values().collect();
+        let named = enforced.len();
+        let kernel = wish(resources, deciding, &mut enforced, architecture);
+        let nothing = Arc::new(Wanted::new(WantedSet { interest, items: Vec::new() }));
+        let upgrades = Upgrades::of(resources, picked);
+        Self { enforced, named, upgrades, observed, reboots, kernel, nothing }
     }
 
     /// The number of the requirement that names a package.

@@ -1,11 +1,8 @@
 //! The last word about each machine, and what the statuses say.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
-use muster_model::{
-    ActivityName, MachineName, MachinePlan, OutcomeReason, Rollout, Snapshot, Verdict, Wanted,
-};
+use muster_model::{ActivityName, MachineName, MachinePlan, OutcomeReason, Rollout, Snapshot, Verdict};
 
 use crate::admit::Turn;
 use crate::case::Case;
@@ -30,7 +27,7 @@ impl Known {
     }
 
     /// Puts what would start into the queue; gives back what would not.
-    pub(super) fn enqueue(&mut self, case: &Case<'_>, draft: Draft) -> Option<Draft> {
+    pub(super) fn enqueue(&mut self, case: &Case<'_>, mut draft: Draft) -> Option<Draft> {
         let kept = &mut self.kept[case.place];
         let mut asked = draft.asked.clone();
         asked.extend(case.evaluation.asked());
@@ -45,16 +42,17 @@ impl Known {
         }
         let named = case.reported.map(|reported| &reported.report.inventory);
         let missing = named.filter(|_| case.evaluation.inventory.is_none());
-        if kept.missing.as_ref() != missing {
+        if kept.missing.as_deref() != missing {
             if let Some(digest) = kept.missing.take() {
                 forget(&mut self.by_missing, &digest, case.place);
             }
             if let Some(digest) = missing {
                 self.by_missing.entry(digest.clone()).or_default().insert(case.place);
-                kept.missing = Some(digest.clone());
+                kept.missing = Some(Box::new(digest.clone()));
             }
         }
-        let (Some(spec), Some(standing)) = (&draft.spec, &kept.standing) else { return Some(draft) };
+        let (Some(spec), Some(standing)) = (&mut draft.spec, &kept.standing) else { return Some(draft) };
+        self.waiting.pool(spec);
         let turn = Turn {
             takes_place: !standing.is_counted(),
             served: self.ranks.first_served(spec),
@@ -76,7 +74,7 @@ impl Known {
         timers: &Timers<'_>,
         late: &BTreeSet<usize>,
     ) {
-        let mut alike = Alike::default();
+        let is_first = self.plan.machines.is_empty();
         for (number, (case, settled)) in cases.iter().zip(settled).enumerate() {
             let start = self.start_of(resources, case.place);
             let kept = &mut self.kept[case.place];
@@ -99,7 +97,7 @@ impl Known {
             let answer = draft.decide(resources, &start);
             kept.queued = queued;
             self.mark(case.place, marks);
-            self.answer(&case.machine.name, answer, &mut alike);
+            self.answer(&case.machine.name, answer);
         }
         for place in late {
             let start = self.start_of(resources, *place);
@@ -109,9 +107,13 @@ impl Known {
             let answer = queued.1.decide(resources, &start);
             let name = kept.machine.name.clone();
             self.mark(*place, marks);
-            self.answer(&name, answer, &mut alike);
+            self.answer(&name, answer);
         }
         self.told.clear();
+        if is_first {
+            // A tree that grew name by name is little more than half full; made of all of them at once it is full.
+            self.plan.machines = std::mem::take(&mut self.plan.machines).into_iter().collect();
+        }
     }
 
     /// What the budgets say of what would start.
@@ -127,25 +129,28 @@ impl Known {
         }
     }
 
-    fn mark(&mut self, place: usize, marks: Vec<(usize, Mark)>) {
+    fn mark(&mut self, place: usize, marks: Box<[Mark]>) {
         let Self { kept, summaries, .. } = self;
         let kept = &mut kept[place];
-        if *kept.marks != *marks {
-            kept.marks.iter().for_each(|(baseline, mark)| mark.take_away(&mut summaries[*baseline]));
-            marks.iter().for_each(|(baseline, mark)| mark.add(&mut summaries[*baseline]));
-            kept.marks = marks.into_boxed_slice();
+        if kept.marks == marks && kept.marked.packages == kept.picked.packages {
+            return;
         }
+        let before = kept.marked.packages.iter().zip(&kept.marks);
+        before.for_each(|(baseline, mark)| mark.take_away(&mut summaries[*baseline]));
+        let after = kept.picked.packages.iter().zip(&marks);
+        after.for_each(|(baseline, mark)| mark.add(&mut summaries[*baseline]));
+        (kept.marked, kept.marks) = (kept.picked.clone(), marks);
     }
 
-    fn answer(&mut self, machine: &MachineName, answer: MachinePlan, alike: &mut Alike) {
+    fn answer(&mut self, machine: &MachineName, answer: MachinePlan) {
         match self.plan.machines.get_mut(machine) {
             Some(known) if **known == answer => {}
             Some(known) => {
-                *known = alike.shared(answer);
+                *known = self.alike.shared(answer);
                 self.changed.insert(machine.clone());
             }
             None => {
-                self.plan.machines.insert(machine.clone(), alike.shared(answer));
+                self.plan.machines.insert(machine.clone(), self.alike.shared(answer));
                 self.changed.insert(machine.clone());
             }
         }
@@ -196,8 +201,8 @@ impl Known {
 }
 
 /// What a machine is in the totals of the baselines that pick it.
-fn marks(kept: &Kept, mark: impl Fn(usize) -> Mark) -> Vec<(usize, Mark)> {
-    kept.picked.packages.iter().map(|place| (*place, mark(*place))).collect()
+fn marks(kept: &Kept, mark: impl Fn(usize) -> Mark) -> Box<[Mark]> {
+    kept.picked.packages.iter().map(|place| mark(*place)).collect()
 }
 
 fn forget<K: Ord>(index: &mut BTreeMap<K, BTreeSet<usize>>, key: &K, place: usize) {
@@ -206,24 +211,5 @@ fn forget<K: Ord>(index: &mut BTreeMap<K, BTreeSet<usize>>, key: &K, place: usiz
         if places.is_empty() {
             index.remove(key);
         }
-    }
-}
-
-/// Answers that are the same for many machines are held once: most twins have converged, or wait for the same.
-#[derive(Default)]
-struct Alike {
-    /// The last answer with each wanted set.
-    last: BTreeMap<*const Wanted, Arc<MachinePlan>>,
-}
-
-impl Alike {
-    fn shared(&mut self, answer: MachinePlan) -> Arc<MachinePlan> {
-        let last = self.last.get(&Arc::as_ptr(&answer.wanted)).filter(|last| ***last == answer);
-        if let Some(last) = last {
-            return last.clone();
-        }
-        let answer = Arc::new(answer);
-        self.last.insert(Arc::as_ptr(&answer.wanted), answer.clone());
-        answer
     }
 }

@@ -96,7 +96,12 @@ impl Known {
                 timers.of(number, |timer| Standing::of(snapshot, resources, case, &mut self.charges, timer));
             let share = case.is_member().then(|| {
                 let address = std::rc::Rc::as_ptr(&case.evaluation).cast::<()>();
-                shares.entry(address).or_insert_with(|| Arc::new(Share::of(case))).clone()
+                let made = || {
+                    let mut share = Arc::new(Share::of(case));
+                    self.shares.pool(&mut share);
+                    share
+                };
+                shares.entry(address).or_insert_with(made).clone()
             });
             let address = Arc::as_ptr(&case.merged).cast::<()>();
             let about = conflicts.entry(address).or_insert_with(|| {
@@ -104,6 +109,7 @@ impl Known {
                 (!found.is_empty()).then(|| Arc::new(found))
             });
             let failures = failures(case, &self.rollouts.references);
+            let failures = (!failures.is_empty()).then_some(failures);
             let kept = &mut self.kept[*place];
             net.change(&mut kept.share, share);
             net_conflicts.change(&mut kept.conflicts, about.clone());
@@ -119,14 +125,14 @@ impl Known {
             }
             let is_new = before.is_none();
             kept.standing = Some(standing);
-            if kept.failures != failures {
-                for (baseline, item) in kept.failures.keys() {
+            if kept.failures.as_deref() != failures.as_ref() {
+                for (baseline, item) in kept.failures.iter().flat_map(|failures| failures.keys()) {
                     self.rollouts.take_failure(*baseline, item, *place);
                 }
-                for ((baseline, item), at) in &failures {
+                for ((baseline, item), at) in failures.iter().flatten() {
                     self.rollouts.add_failure(*baseline, item, *place, *at);
                 }
-                kept.failures = failures;
+                kept.failures = failures.map(Box::new);
             }
             let sits_alike = kept.is_member == case.is_member()
                 && kept.picked.packages == case.picked.packages

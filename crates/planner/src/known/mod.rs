@@ -4,6 +4,7 @@
 //! anew what follows from the sums that changed, and decides. Where that makes a difference to machines that are not among
 //! them, they are named, and the round is made again with them.
 
+mod alike;
 mod conclude;
 mod count;
 mod net;
@@ -13,8 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use muster_model::{
-    ActivityName, BaselineSummary, DebianVersion, Digest, Instant, Item, Machine, MachineName, OutcomeReason,
-    PackageKey, Plan, ProposalKey, Snapshot, WindowSummary,
+    ActivityName, ActivityPools, BaselineSummary, DebianVersion, Digest, Instant, Item, Machine, MachineName,
+    OutcomeReason, PackageKey, Plan, Pool, ProposalKey, Snapshot, WindowSummary,
 };
 
 use crate::admit::{Queue, Turn};
@@ -22,6 +23,7 @@ use crate::budget::{Charges, Groups, Standing};
 use crate::cancel;
 use crate::case::{self, Asked, Mergers};
 use crate::draft::Draft;
+use crate::known::alike::Alike;
 use crate::machine::{self, World};
 use crate::order::Ranks;
 use crate::overrides::Overrides;
@@ -78,15 +80,17 @@ struct Kept {
     lacks: Option<Arc<upgrade::Known>>,
     share: Option<Arc<Share>>,
     standing: Option<Standing>,
-    failures: BTreeMap<(usize, Item), Instant>,
+    /// What it failed, for which baseline; few machines did.
+    failures: Option<Box<BTreeMap<(usize, Item), Instant>>>,
     tied: Box<[Tied]>,
-    /// By the baseline's number among the summaries.
-    marks: Box<[(usize, Mark)]>,
+    /// What picked it when it was decided, and what it is in the totals of each of those baselines.
+    marked: Arc<Picked>,
+    marks: Box<[Mark]>,
     conflicts: Option<Arc<Conflicts>>,
     /// The proposals that were looked for.
     asked: BTreeSet<ProposalKey>,
     /// The inventory that it names, where that is missing.
-    missing: Option<Digest>,
+    missing: Option<Box<Digest>>,
     /// When it may be decided otherwise by itself.
     next: Option<Instant>,
     /// What would start, and when its turn is.
@@ -102,8 +106,9 @@ impl Kept {
             lacks: None,
             share: None,
             standing: None,
-            failures: BTreeMap::new(),
+            failures: None,
             tied: Box::default(),
+            marked: Arc::default(),
             marks: Box::default(),
             conflicts: None,
             asked: BTreeSet::new(),
@@ -122,6 +127,10 @@ type Lacking = BTreeMap<(PackageKey, DebianVersion), BTreeMap<usize, usize>>;
 pub(crate) struct Known {
     pub(crate) plan: Plan,
     changed: BTreeSet<MachineName>,
+    alike: Alike,
+    shares: Pool<Share>,
+    /// What drafts that wait for their turn have alike.
+    waiting: ActivityPools,
     /// In the order of their names.
     kept: Vec<Kept>,
     selection: Selection,
@@ -162,6 +171,9 @@ impl Known {
         Self {
             plan: Plan::default(),
             changed: BTreeSet::new(),
+            alike: Alike::default(),
+            shares: Pool::default(),
+            waiting: ActivityPools::default(),
             kept: snapshot.machines.values().map(Kept::new).collect(),
             selection: Selection::new(&resources),
             mergers: Mergers::default(),

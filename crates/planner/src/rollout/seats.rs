@@ -1,6 +1,7 @@
 //! Which wave and which zone a machine is in (rules O1, O6).
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 
 use muster_model::{Machine, Picks, RolloutSpec};
 use smol_str::SmolStr;
@@ -16,11 +17,31 @@ pub(crate) struct Seat {
     pub(crate) zone: usize,
 }
 
+/// A place as it is kept for each machine, in four bytes: one more than the wave's number, and above it the zone's.
+#[derive(Clone, Copy, Debug)]
+struct Packed(NonZeroU32);
+
+/// A schema allows fewer waves than that.
+const WAVES: usize = 1 << 8;
+
+impl Packed {
+    fn of(Seat { wave, zone }: Seat) -> Self {
+        assert!(wave + 1 < WAVES, "{wave} is not the number of a wave");
+        let packed = u32::try_from(zone * WAVES + wave + 1).ok().and_then(NonZeroU32::new);
+        Self(packed.expect("there are no more zones than machines, and less than 16 million of these"))
+    }
+
+    fn seat(self) -> Seat {
+        let packed = self.0.get() as usize;
+        Seat { wave: packed % WAVES - 1, zone: packed / WAVES }
+    }
+}
+
 /// All machines' places in one baseline's rollout.
 #[derive(Debug)]
 pub(crate) struct Seats {
     /// Along all machines; `None`: no part of it, or absent (rule B4).
-    of: Vec<Option<Seat>>,
+    of: Vec<Option<Packed>>,
     /// Machines in each wave, the rest last.
     pub(crate) machines: Vec<usize>,
     /// Machines that each wave picks, whether or not one before it has them.
@@ -72,7 +93,7 @@ impl Seats {
                 Some(_) => zones.partition_point(|zone| is_before(zone, &zone_of(machine))),
                 None => 0,
             };
-            seats.of[*place] = Some(Seat { wave, zone });
+            seats.of[*place] = Some(Packed::of(Seat { wave, zone }));
             seats.machines[wave] += 1;
         }
         seats.zones = zones;
@@ -81,7 +102,7 @@ impl Seats {
 
     /// A machine's place.
     pub(crate) fn get(&self, place: usize) -> Option<Seat> {
-        self.of[place]
+        self.of[place].map(Packed::seat)
     }
 
     /// How many zones come up to `zone`, which may be one that is no more.

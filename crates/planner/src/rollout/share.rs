@@ -18,10 +18,10 @@ pub(crate) struct Held {
 }
 
 /// The items of machines that share an evaluation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Share {
     pub(crate) items: Vec<Held>,
-    /// What their apt knows of: who has the same package lists sees what they see.
+    /// What their apt knows of, if they lack something: who has the same package lists sees what they see.
     pub(crate) lists: Option<Digest>,
     /// The baselines (by number) of which they lack something.
     lacking: Vec<usize>,
@@ -45,7 +45,9 @@ impl Share {
         let mut lacking: Vec<usize> = items.iter().filter(|one| !one.has).map(|one| one.baseline).collect();
         lacking.sort_unstable();
         lacking.dedup();
-        Self { items, lists: evaluation.inventory.map(|inventory| inventory.lists.clone()), lacking }
+        let inventory = evaluation.inventory.filter(|_| !lacking.is_empty());
+        items.shrink_to_fit();
+        Self { items, lists: inventory.map(|inventory| inventory.lists.clone()), lacking }
     }
 
     /// Whether they lack something of one of these baselines.
