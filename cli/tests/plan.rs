@@ -690,8 +690,15 @@ fn an_export_holds_specs_tokens_and_the_root_and_no_status() {
     assert!(items.iter().all(|item| item.get("status").is_none() && item["metadata"].get("uid").is_none()));
     assert!(items.iter().all(|item| item["kind"] != "FleetMachine" || item["spec"]["identity"].is_string()));
     assert_eq!(items[0]["metadata"]["name"], "muster-ca");
+    for word in ["pause", "resume", "pause"] {
+        let said = place.run(&[word, "openssl", "--reason", "we move", "--kubeconfig", config]);
+        assert_eq!(said.status.code(), Some(0), "{}", text(&said.stderr));
+    }
     let written = place.run(&["export", "-o", "fleet.json", "--kubeconfig", config]);
     assert_eq!(written.status.code(), Some(0));
+    let behind = "3 RolloutApproval(s) stay behind: only who says such a word can say it, so say again what still \
+                  holds; pauses first, before anything may start there: openssl";
+    assert!(text(&written.stderr).contains(behind), "{}", text(&written.stderr));
     let mode = std::os::unix::fs::PermissionsExt::mode(
         &std::fs::metadata(place.path("fleet.json")).unwrap().permissions(),
     );
