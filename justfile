@@ -56,7 +56,3 @@ storm N='20':
 # Everything that CI does.
 ci:
     bash .ci/run
-
-# Windows against a brute force, minute by minute: twenty zones, all of ten years (cargo test takes a year of each).
-windows:
-    MUSTER_ALL_WINDOWS=1 cargo test -p muster-model windows_open_minute_by_minute
