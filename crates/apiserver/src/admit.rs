@@ -111,11 +111,11 @@ pub(crate) fn create(ask: &Ask<'_>, object: &mut Value) -> Result<(), Fault> {
 pub(crate) fn check_author(ask: &Ask<'_>, object: &Value) -> Result<(), Fault> {
     let signed = ask.resource.group == "muster.dev" && ask.resource.kind == "RolloutApproval";
     let by = object["spec"]["by"].as_str().unwrap_or_default();
-    if !signed || by == ask.user {
+    if !signed || by == ask.identity.user {
         return Ok(());
     }
     let message =
-        format!("Invalid value: {}: spec.by must be the user that creates it: {}", json!(by), ask.user);
+        format!("Invalid value: {}: spec.by must be the user that creates it: {}", json!(by), ask.identity.user);
     let causes = vec![cause("FieldValueInvalid", "spec.by", message)];
     Err(ask.fault(causes, object["metadata"]["name"].as_str().unwrap_or_default()))
 }
@@ -437,7 +437,7 @@ pub(crate) fn to_stored(resource: &Resource, object: &mut Value) {
 
 /// Whole seconds, as in object metadata.
 pub(crate) fn seconds(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    format!("{time:.0}")
 }
 
 fn random_suffix() -> String {

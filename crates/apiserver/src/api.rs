@@ -204,7 +204,8 @@ impl ApiServer {
         let _ = closed.await;
     }
 
-    /// Answers one request of that identity: the only way in.
+    /// Answers one request of that identity: the only way in. If the request carries an [`std::net::IpAddr`] as an
+    /// extension, that is where the audit file says it came from.
     pub async fn handle<B>(&self, request: Request<B>, identity: Identity) -> Response<Body>
     where
         B: hyper::body::Body<Data = Bytes>,

@@ -6,6 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::Value;
 
+/// Bytes that most objects take at most: to write one does not begin small and move again and again.
+const OBJECT: usize = 8 << 10;
+
 /// A stored object; shared by the store, the event rings and every watcher.
 #[derive(Debug)]
 pub(crate) struct Stored {
@@ -56,8 +59,10 @@ pub(crate) struct Owner {
 impl Stored {
     /// Serialises and parses; `fields` are the selectable paths of the kind.
     pub(crate) fn new(object: &Value, fields: &[Arc<str>]) -> Self {
-        let body = serde_json::to_vec(object).expect("a JSON value always serialises");
-        Self { body: body.into(), meta: Meta::of(object, fields) }
+        let mut body = Vec::with_capacity(OBJECT);
+        serde_json::to_writer(&mut body, object).expect("a JSON value always serialises");
+        // A copy of the right size: what grew to hold it is up to twice as large, and an object may be kept for ever.
+        Self { body: Bytes::copy_from_slice(&body), meta: Meta::of(object, fields) }
     }
 
     /// The object again.

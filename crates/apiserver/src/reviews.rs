@@ -10,7 +10,8 @@ use crate::reply::Reply;
 use crate::server::Ask;
 use crate::status::{Fault, cause};
 
-pub(crate) fn answer(ask: &Ask<'_>, identity: &Identity) -> Result<Reply, Fault> {
+pub(crate) fn answer(ask: &Ask<'_>) -> Result<Reply, Fault> {
+    let identity = ask.identity;
     let mut review = media::decode(&ask.media(), &ask.body)?;
     admit::check_kind(ask, &review)?;
     let asks = |kind: &str| ask.resource.kind == kind;

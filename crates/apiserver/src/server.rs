@@ -1,5 +1,6 @@
 //! The one way in: every request is understood, authorized, dispatched, counted and audited here.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,13 +48,18 @@ pub(crate) struct Ask<'a> {
     pub body: Bytes,
     pub manager: &'a str,
     /// Who asks.
-    pub user: &'a str,
+    pub identity: &'a Identity,
 }
 
 impl Ask<'_> {
     /// The version of the resource that the path names.
     pub(crate) fn version(&self) -> &Version {
         self.resource.version(&self.target.version).expect("an Ask is made only for a version that is served")
+    }
+
+    /// Refuses whoever may not do that to the same target: what a write turns out to be is asked of it as well.
+    pub(crate) fn authorize(&self, verb: &str) -> Result<(), Fault> {
+        authorize(self.target, verb, self.identity)
     }
 
     pub(crate) fn api_version(&self) -> String {
@@ -119,6 +125,7 @@ impl Inner {
             id: id.clone(),
             verb: verb.clone(),
             uri: parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
+            peer: parts.extensions.get::<IpAddr>().copied(),
             identity: identity.clone(),
             acting: None,
             user_agent: user_agent.to_owned(),
@@ -200,7 +207,7 @@ impl Inner {
         identity: &Identity,
         manager: &str,
     ) -> Result<Reply, Fault> {
-        self.authorize(target, verb, identity)?;
+        authorize(target, verb, identity)?;
         let resource = self.registry.get(&target.group, &target.resource);
         let served =
             resource.as_ref().and_then(|resource| resource.version(&target.version)).filter(|v| v.served);
@@ -213,24 +220,11 @@ impl Inner {
             return Err(Fault::no_resource());
         }
         let form = media::negotiate(&parts.headers)?;
-        let user = &identity.user;
-        let ask =
-            Ask { inner: self, parts, query, target, resource: resource.clone(), form, body, manager, user };
-        let mut reply = ask.answer(verb, identity).await.unwrap_or_else(Reply::from);
+        let resource = resource.clone();
+        let ask = Ask { inner: self, parts, query, target, resource, form, body, manager, identity };
+        let mut reply = ask.answer(verb).await.unwrap_or_else(Reply::from);
         reply.warnings.splice(0..0, version.deprecated.clone());
         Ok(reply)
-    }
-
-    fn authorize(&self, target: &Target, verb: &str, identity: &Identity) -> Result<(), Fault> {
-        let Target { group, resource, namespace, name, subresource, .. } = target;
-        let full =
-            if subresource.is_empty() { resource.clone() } else { format!("{resource}/{subresource}") };
-        if access::permits(identity, &Action { verb, group, resource: &full }) {
-            return Ok(());
-        }
-        // A namespace is in itself.
-        let place = if resource == "namespaces" && group.is_empty() { name } else { namespace };
-        Err(Fault::denied(&identity.user, verb, &full, (group, resource, place, name)))
     }
 
     /// Changes an object outside any request (the collector), however often others get in between.
@@ -297,11 +291,23 @@ impl Inner {
     }
 }
 
+/// May the identity do that to the target?
+fn authorize(target: &Target, verb: &str, identity: &Identity) -> Result<(), Fault> {
+    let Target { group, resource, namespace, name, subresource, .. } = target;
+    let full = if subresource.is_empty() { resource.clone() } else { format!("{resource}/{subresource}") };
+    if access::permits(identity, &Action { verb, group, resource: &full }) {
+        return Ok(());
+    }
+    // A namespace is in itself.
+    let place = if resource == "namespaces" && group.is_empty() { name } else { namespace };
+    Err(Fault::denied(&identity.user, verb, &full, (group, resource, place, name)))
+}
+
 impl Ask<'_> {
-    async fn answer(&self, verb: &str, identity: &Identity) -> Result<Reply, Fault> {
+    async fn answer(&self, verb: &str) -> Result<Reply, Fault> {
         if self.resource.nature == Nature::Review {
             return match verb {
-                "create" if self.target.name.is_empty() => reviews::answer(self, identity),
+                "create" if self.target.name.is_empty() => reviews::answer(self),
                 _ if !self.target.name.is_empty() => Err(Fault::no_resource()),
                 _ => Err(Fault::method_not_allowed()),
             };

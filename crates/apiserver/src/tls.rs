@@ -48,11 +48,11 @@ impl ApiServer {
         let graceful = Arc::new(GracefulShutdown::new());
         loop {
             let Ok(place) = places.clone().acquire_owned().await else { break };
-            let stream = tokio::select! {
+            let (stream, peer) = tokio::select! {
                 () = shutdown.cancelled() => break,
                 () = self.inner.stop.cancelled() => break,
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => stream,
+                    Ok(accepted) => accepted,
                     Err(error) => {
                         // Out of file descriptors, usually: others must end before more can begin.
                         tracing::warn!(%error, "cannot accept a connection");
@@ -70,7 +70,9 @@ impl ApiServer {
                     return;
                 };
                 let identity = identity(stream.get_ref().1.peer_certificates());
-                let service = service_fn(move |request| {
+                let service = service_fn(move |mut request: http::Request<_>| {
+                    // For the audit file.
+                    request.extensions_mut().insert(peer.ip());
                     let (server, identity) = (server.clone(), identity.clone());
                     async move { Ok::<_, std::convert::Infallible>(server.handle(request, identity).await) }
                 });

@@ -31,21 +31,27 @@ pub(crate) async fn create(ask: &Ask<'_>) -> Result<Reply, Fault> {
     admit::check_kind(ask, &body)?;
     let generated = body["metadata"]["name"].as_str().is_none_or(str::is_empty);
     for _ in 1..if generated { NAMES } else { 1 } {
-        match insert(ask, &options, body.clone(), false).await {
+        match insert(ask, &options, body.clone(), New::Posted).await {
             Err(fault) if fault.reason == "AlreadyExists" => {}
             result => return result,
         }
     }
-    insert(ask, &options, body, false).await
+    insert(ask, &options, body, New::Posted).await
 }
 
-/// Makes an object that does not exist; `applied`: its managed fields are booked already.
-async fn insert(
-    ask: &Ask<'_>,
-    options: &WriteOptions,
-    mut object: Value,
-    applied: bool,
-) -> Result<Reply, Fault> {
+/// How an object that did not exist comes to be made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum New {
+    /// By a create.
+    Posted,
+    /// By an update.
+    Put,
+    /// By an apply, which has booked its fields.
+    Applied,
+}
+
+/// Makes an object that does not exist.
+async fn insert(ask: &Ask<'_>, options: &WriteOptions, mut object: Value, by: New) -> Result<Reply, Fault> {
     if ask.resource.terminating {
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
         let why = "create not allowed while custom resource definition is terminating";
@@ -54,7 +60,11 @@ async fn insert(
     admit::set_namespace(ask, &mut object)?;
     admit::create(ask, &mut object)?;
     let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-    let warnings = admit::finish(ask, options, None, &mut object, applied)?;
+    let warnings = admit::finish(ask, options, None, &mut object, by == New::Applied)?;
+    if by != New::Posted {
+        // Only now does it show that this is a create, which another right may permit.
+        ask.authorize("create")?;
+    }
     admit::check_author(ask, &object)?;
     let key = key_of(&ask.target.namespace, &name);
     let compiled = compile(ask, &object)?;
@@ -101,7 +111,7 @@ pub(crate) async fn replace(ask: &Ask<'_>) -> Result<Reply, Fault> {
         if !unversioned {
             return Err(Fault::modified(&ask.resource, &ask.target.name));
         }
-        return insert(ask, &options, body, false).await;
+        return insert(ask, &options, body, New::Put).await;
     }
     if exists && unversioned && !unconditional {
         let zero = if ask.resource.nature == Nature::Lease { "0" } else { "0x0" };
@@ -145,7 +155,7 @@ pub(crate) async fn patch(ask: &Ask<'_>) -> Result<Reply, Fault> {
             let mut object = managed::apply(&writer, None, &config, options.force)?;
             // There is no version that it could be based on.
             admit::remove(&mut object["metadata"], "resourceVersion");
-            match insert(ask, &options, object, true).await {
+            match insert(ask, &options, object, New::Applied).await {
                 // Somebody made it in between: merge with that.
                 Err(fault) if fault.reason == "AlreadyExists" => {}
                 result => return result,

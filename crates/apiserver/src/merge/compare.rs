@@ -19,6 +19,9 @@ pub(super) struct Comparison {
 impl Comparison {
     /// Without those fields and what is below them.
     pub(super) fn excluding(self, fields: &FieldSet) -> Self {
+        if fields.is_empty() {
+            return self;
+        }
         Self {
             removed: self.removed.difference_with_children(fields),
             modified: self.modified.difference_with_children(fields),

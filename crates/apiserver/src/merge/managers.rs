@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::Manager;
 use super::set::FieldSet;
+use super::types::Type;
 
 /// How many entries of updates an object may have before the oldest are folded together, as in Kubernetes.
 const MAX_UPDATERS: usize = 10;
@@ -117,6 +118,15 @@ fn read_entry(entry: &Value) -> Option<(Id, Owned)> {
     Some((Id::new(&manager, operation), owned))
 }
 
+/// Makes of what was owned what it is by the present schema.
+pub(super) fn reconcile(of: Type<'_>, managers: &mut Managers) {
+    for owned in managers.values_mut() {
+        if let Some(fields) = owned.fields.reconciled(of) {
+            owned.fields = fields;
+        }
+    }
+}
+
 /// Lists the managers in an object, in Kubernetes' order: operation, time, name, version, subresource.
 pub(super) fn write(object: &mut Value, managers: &Managers) {
     let Value::Object(object) = object else { return };
@@ -147,7 +157,7 @@ fn write_entry(id: &Id, owned: &Owned) -> Value {
         "fieldsV1": owned.fields.write(),
     });
     if let Some(time) = owned.time {
-        entry["time"] = time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string().into();
+        entry["time"] = format!("{time:.0}").into();
     }
     if !id.subresource.is_empty() {
         entry["subresource"] = id.subresource.as_str().into();
@@ -187,7 +197,7 @@ pub(super) fn cap(managers: &mut Managers) {
         }
         if let Some(owned) = managers.remove(&id) {
             managers.entry(bucket).and_modify(|old| {
-                old.fields = old.fields.union(&owned.fields);
+                old.fields.add(&owned.fields);
                 old.time = owned.time;
             });
             count -= 1;

@@ -21,7 +21,7 @@ mod set;
 mod tests;
 mod types;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
 use muster_schema::CompiledSchema;
@@ -113,6 +113,7 @@ pub(crate) fn apply(
     let before = without_managers(live.unwrap_or(&empty));
     let former = live.and_then(managers::read).unwrap_or_default();
     let mut managers = former.clone();
+    managers::reconcile(root, &mut managers);
     if managers.is_empty() && live.is_some() {
         let first = Manager { name: BEFORE_FIRST_APPLY, ..*m };
         track(rules, &empty, &before, &mut managers, &first);
@@ -122,7 +123,7 @@ pub(crate) fn apply(
     let ignored = rules.ignored(m.subresource);
     let own = Owned {
         api_version: m.api_version.to_owned(),
-        fields: fields_of(root, config).difference_with_children(&ignored),
+        fields: fields_of(root, config).difference_with_children(ignored),
         time: last.as_ref().and_then(|last| last.time),
     };
     managers.insert(me.clone(), own);
@@ -157,6 +158,7 @@ pub(crate) fn update(rules: &FieldRules, live: Option<&Value>, mut new: Value, m
     let mut empty = json!({"apiVersion": new.get("apiVersion"), "kind": new.get("kind")});
     json_patch::merge(&mut empty, &rules.skeleton);
     let mut managers = live_or_new(live, &new, m);
+    managers::reconcile(rules.root(), &mut managers);
     drop_managers(&mut new);
     if managers.is_empty() && live.is_some() {
         return new;
@@ -180,11 +182,15 @@ impl FieldRules {
     }
 
     /// What a write through that endpoint cannot change, and so nobody owns by it.
-    fn ignored(&self, subresource: &str) -> FieldSet {
+    fn ignored(&self, subresource: &str) -> &'static FieldSet {
+        static BY_STATUS: LazyLock<FieldSet> =
+            LazyLock::new(|| FieldSet::of_fields(&[&["metadata"], &["spec"]]));
+        static BESIDE_STATUS: LazyLock<FieldSet> = LazyLock::new(|| FieldSet::of_fields(&[&["status"]]));
+        static NOTHING: FieldSet = FieldSet::empty();
         match (subresource, self.has_status) {
-            ("status", _) => FieldSet::of_fields(&[&["metadata"], &["spec"]]),
-            (_, true) => FieldSet::of_fields(&[&["status"]]),
-            (_, false) => FieldSet::default(),
+            ("status", _) => &BY_STATUS,
+            (_, true) => &BESIDE_STATUS,
+            (_, false) => &NOTHING,
         }
     }
 
@@ -232,7 +238,7 @@ const SERVER_METADATA: &[&str] = &[
 ];
 
 /// Fields that every object has and nobody owns.
-fn unowned() -> FieldSet {
+static UNOWNED: LazyLock<FieldSet> = LazyLock::new(|| {
     FieldSet::of_fields(&[
         &["apiVersion"],
         &["kind"],
@@ -247,7 +253,7 @@ fn unowned() -> FieldSet {
         &["metadata", "managedFields"],
         &["metadata", "resourceVersion"],
     ])
-}
+});
 
 fn without_managers(object: &Value) -> Value {
     let mut object = object.clone();
@@ -282,17 +288,19 @@ fn same_owners(a: &Managers, b: &Managers) -> bool {
 /// Gives what changed between two objects to the manager that changed it.
 fn track(rules: &FieldRules, before: &Value, after: &Value, managers: &mut Managers, m: &Manager<'_>) {
     let ignored = rules.ignored(m.subresource);
-    let found = compare::compare(rules.root(), before, after).excluding(&ignored);
+    let found = compare::compare(rules.root(), before, after).excluding(ignored);
     let changed = found.modified.union(&found.added);
     let me = Id::new(m, Operation::Update);
     let former = managers.get(&me).cloned();
     for owned in managers.values_mut() {
         owned.fields = owned.fields.difference(&changed).difference(&found.removed);
     }
-    let taken = changed.difference(&unowned());
+    let taken = changed.difference(&UNOWNED);
     if !taken.is_empty() {
-        let rest = managers.get(&me).map(|owned| owned.fields.clone()).unwrap_or_default();
-        let fields = taken.union(&rest);
+        let fields = match managers.get(&me) {
+            Some(owned) => taken.union(&owned.fields),
+            None => taken,
+        };
         let unchanged =
             former.filter(|former| former.fields == fields && former.api_version == m.api_version);
         let time = unchanged.map_or(Some(m.now), |former| former.time);
@@ -312,7 +320,7 @@ fn take(
     force: bool,
 ) -> Result<(), MergeError> {
     let ignored = rules.ignored(subresource);
-    let found = compare::compare(rules.root(), before, merged).excluding(&ignored);
+    let found = compare::compare(rules.root(), before, merged).excluding(ignored);
     let changed = found.modified.union(&found.added);
     let mut conflicts = Vec::new();
     for (id, owned) in managers.iter_mut().filter(|(id, _)| *id != me) {
@@ -329,7 +337,7 @@ fn take(
 
 fn strip_own(managers: &mut Managers, me: &Id) {
     let Some(own) = managers.get_mut(me) else { return };
-    own.fields = own.fields.difference(&unowned());
+    own.fields = own.fields.difference(&UNOWNED);
     if own.fields.is_empty() {
         managers.remove(me);
     }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use super::types::Type;
+use super::types::{Atom, Type};
 
 /// How deeply a set of fields may be nested: as deeply as JSON may be that we read.
 const MAX_DEPTH: usize = 128;
@@ -90,8 +90,16 @@ impl FieldSet {
             [last] => {
                 self.members.insert(last.clone());
             }
-            [first, rest @ ..] => self.children.entry(first.clone()).or_default().insert(rest),
+            [first, rest @ ..] => match self.children.get_mut(first) {
+                Some(below) => below.insert(rest),
+                None => self.children.entry(first.clone()).or_default().insert(rest),
+            },
         }
+    }
+
+    /// No field.
+    pub(super) const fn empty() -> Self {
+        Self { members: BTreeSet::new(), children: BTreeMap::new() }
     }
 
     /// A set of fields that are members of members: `["metadata.name", "kind"]`.
@@ -117,14 +125,20 @@ impl FieldSet {
         self.children.get(element)
     }
 
-    pub(super) fn union(&self, other: &Self) -> Self {
-        let mut out = self.clone();
-        out.members.extend(other.members.iter().cloned());
+    pub(super) fn union(mut self, other: &Self) -> Self {
+        self.add(other);
+        self
+    }
+
+    /// Takes in the fields of the other.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.members.extend(other.members.iter().cloned());
         for (element, theirs) in &other.children {
-            let ours = out.children.entry(element.clone()).or_default();
-            *ours = ours.union(theirs);
+            match self.children.get_mut(element) {
+                Some(ours) => ours.add(theirs),
+                None => drop(self.children.insert(element.clone(), theirs.clone())),
+            }
         }
-        out
     }
 
     pub(super) fn intersection(&self, other: &Self) -> Self {
@@ -180,6 +194,31 @@ impl FieldSet {
                 Element::Value(_) | Element::Index(_) => Type::Deduced,
             };
             out.children.insert(element.clone(), below.with_named_parents(inner));
+        }
+        out
+    }
+
+    /// As the schema is now: where it has come to take a map or list as a whole, the owner of a part owns all of it.
+    /// None: nothing has changed. (Where it has come to take the parts one by one, whoever owned the whole keeps its name
+    /// and no part of it: nothing tells it from an empty map.)
+    pub(super) fn reconciled(&self, of: Type<'_>) -> Option<Self> {
+        let mut out = None;
+        for (element, below) in &self.children {
+            let inner = match (of.atom(None), element) {
+                (Atom::Set | Atom::KeyedList, _) => Some(of.item()),
+                (_, Element::Field(name)) => of.field(name).or_else(|| of.element()),
+                (_, Element::Key(_) | Element::Value(_) | Element::Index(_)) => of.element(),
+            };
+            let Some(inner) = inner else { continue };
+            let whole =
+                matches!(inner.atom(None), Atom::WholeList | Atom::WholeMap) && !inner.is_untyped_map();
+            if whole {
+                let out = out.get_or_insert_with(|| self.clone());
+                out.children.remove(element);
+                out.members.insert(element.clone());
+            } else if let Some(below) = below.reconciled(inner) {
+                out.get_or_insert_with(|| self.clone()).children.insert(element.clone(), below);
+            }
         }
         out
     }

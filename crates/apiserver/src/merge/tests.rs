@@ -389,3 +389,63 @@ fn a_real_api_server_says_the_same() {
     }
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
+
+/// The stories' rules, but for one definition: what `endpoint` (atomic) and `limits` (granular) are, turned around.
+fn turned() -> FieldRules {
+    let mut schema = rules().schema.expect("the stories have a schema").raw().clone();
+    let spec = &mut schema["properties"]["spec"]["properties"];
+    spec["endpoint"]["x-kubernetes-map-type"] = "granular".into();
+    spec["limits"]["x-kubernetes-map-type"] = "atomic".into();
+    spec["tags"]["x-kubernetes-list-type"] = "atomic".into();
+    let schema = CompiledSchema::compile(&schema).expect("the turned schema is good");
+    FieldRules { schema: Some(Arc::new(schema)), ..rules() }
+}
+
+#[test]
+fn who_owned_a_part_owns_the_whole_once_the_definition_makes_it_one() {
+    let live = applied(None, json!({"limits": {"cpu": 1}, "tags": ["a"], "size": 1}), "one");
+    let wanted = object(json!({"limits": {"memory": 2}}));
+    let conflict = apply(&turned(), Some(&live), &wanted, &manager("two"), false);
+    assert_eq!(conflict, Err(MergeError::Conflict(vec![("\"one\"".to_owned(), ".spec.limits".to_owned())])));
+    let taken = apply(&turned(), Some(&live), &wanted, &manager("two"), true).expect("forced");
+    assert_eq!(taken["spec"], json!({"limits": {"memory": 2}, "tags": ["a"], "size": 1}));
+    assert_eq!(
+        owners(&taken),
+        [r#"one/Apply: {"f:spec":{"f:size":{},"f:tags":{}}}"#, r#"two/Apply: {"f:spec":{"f:limits":{}}}"#]
+    );
+    let edited = update(&turned(), Some(&live), with(&live, "/spec/size", json!(2)), &manager("editor"));
+    assert_eq!(
+        owners(&edited),
+        [
+            r#"one/Apply: {"f:spec":{"f:limits":{},"f:tags":{}}}"#,
+            r#"editor/Update: {"f:spec":{"f:size":{}}}"#
+        ]
+    );
+}
+
+#[test]
+fn who_took_all_of_a_part_from_another_owns_the_whole_alone_once_it_is_one() {
+    let live = applied(None, json!({"limits": {"cpu": 1}}), "one");
+    let taken = object(json!({"limits": {"cpu": 2}}));
+    let live = apply(&rules(), Some(&live), &taken, &manager("two"), true).expect("forced");
+    let third =
+        apply(&turned(), Some(&live), &object(json!({"limits": {"disk": 3}})), &manager("three"), false);
+    assert_eq!(third, Err(MergeError::Conflict(vec![("\"two\"".to_owned(), ".spec.limits".to_owned())])));
+}
+
+#[test]
+fn who_owned_a_whole_owns_no_part_of_it_once_the_definition_takes_it_apart() {
+    let live = applied(None, json!({"endpoint": {"host": "h", "port": 1}}), "one");
+    let wanted = object(json!({"endpoint": {"host": "other"}}));
+    let conflict = apply(&rules(), Some(&live), &wanted, &manager("two"), false);
+    assert!(conflict.is_err(), "as long as it is whole, one owns it");
+    let both = apply(&turned(), Some(&live), &wanted, &manager("two"), false).expect("no conflict any more");
+    assert_eq!(both["spec"], json!({"endpoint": {"host": "other", "port": 1}}));
+    assert_eq!(
+        owners(&both),
+        [
+            r#"one/Apply: {"f:spec":{"f:endpoint":{}}}"#,
+            r#"two/Apply: {"f:spec":{"f:endpoint":{"f:host":{}}}}"#
+        ]
+    );
+}

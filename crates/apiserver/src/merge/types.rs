@@ -111,6 +111,13 @@ impl<'s> Type<'s> {
         }
     }
 
+    /// A map of which the schema says nothing but that it may hold anything.
+    pub(super) fn is_untyped_map(self) -> bool {
+        let names = |schema: &Value| schema.get("properties").is_some();
+        matches!(self, Self::Schema(schema) if !names(schema))
+            && matches!(self.element(), Some(Self::Deduced))
+    }
+
     /// The type of a member, whatever the schema says of it.
     pub(super) fn member(self, name: &str) -> Type<'s> {
         self.field(name).or_else(|| self.element()).unwrap_or(Self::Deduced)

@@ -392,3 +392,33 @@ async fn a_rollout_approval_names_the_user_that_creates_it_and_no_other() {
         "{answer}"
     );
 }
+
+#[tokio::test]
+async fn an_apply_that_makes_an_object_needs_the_right_to_create_it() {
+    let server = server().await;
+    let mut definition = crate::support::definition();
+    definition["metadata"]["name"] = "activities.muster.dev".into();
+    definition["spec"]["group"] = "muster.dev".into();
+    definition["spec"]["names"] = json!({"plural": "activities", "singular": "activity", "kind": "Activity"});
+    server.apply_crds(&[definition]).await.unwrap();
+    let version = "muster.dev/v1";
+    let path = format!("/apis/{version}/namespaces/default/activities/a");
+    let apply = async |user: &str, group: &str, dry: &str| {
+        let path = format!("{path}?fieldManager={user}{dry}");
+        let object = json!({"apiVersion": version, "kind": "Activity", "metadata": {"name": "a"}});
+        let media = [("content-type", "application/apply-patch+yaml")];
+        raw_as(&server, Identity::new(user, &[group]), "PATCH", &path, &media, &object.to_string()).await
+    };
+    // Editors may patch activities, to cancel them, and not make any.
+    for dry in ["", "&dryRun=All"] {
+        let (code, status) = apply("eve", "muster:editor", dry).await;
+        assert_eq!(code, 403);
+        assert_eq!(
+            status["message"],
+            "activities.muster.dev \"a\" is forbidden: User \"eve\" cannot create resource \"activities\" in API group \"muster.dev\" in the namespace \"default\""
+        );
+    }
+    assert_eq!(raw(&server, "GET", &path, &[], "").await.0, 404);
+    assert_eq!(apply("ann", "muster:admin", "").await.0, 201);
+    assert_eq!(apply("eve", "muster:editor", "").await.0, 200);
+}

@@ -1,7 +1,7 @@
 //! The store on disk: what was acknowledged is there after a restart, and versions go on.
 
 use kube::api::{DeleteParams, Patch, PatchParams};
-use muster_apiserver::{ApiServer, Clock, Config};
+use muster_apiserver::{ApiServer, Clock, Config, Identity};
 use serde_json::{Value, json};
 
 use crate::support::{client, create, definition, raw, version, widgets};
@@ -43,9 +43,15 @@ async fn every_request_is_in_the_audit_file() {
     let server = ApiServer::open(Config { audit: Some(audit.clone()), ..Config::default() }).await.unwrap();
     server.apply_crds(&[definition()]).await.unwrap();
     create(&widgets(&server), "a").await;
+    let mut afar = http::Request::new(http_body_util::Full::new(bytes::Bytes::new()));
+    afar.extensions_mut().insert(std::net::IpAddr::from([192, 0, 2, 7]));
+    server.handle(afar, Identity::anonymous()).await;
     server.shutdown().await;
     let text = std::fs::read_to_string(audit).unwrap();
-    let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [.., last, afar] = &*events else { panic!("{text}") };
+    assert_eq!((&afar["sourceIPs"], &afar["responseStatus"]["code"]), (&json!(["192.0.2.7"]), &json!(403)));
+    assert_eq!(last["sourceIPs"], json!(["127.0.0.1"]));
     assert_eq!((&last["verb"], &last["stage"]), (&json!("create"), &json!("ResponseComplete")));
     assert_eq!(
         last["objectRef"],
