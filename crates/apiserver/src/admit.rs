@@ -15,7 +15,7 @@ use crate::query::{Unknown, WriteOptions};
 use crate::registry::{Nature, Resource};
 use crate::server::Ask;
 use crate::status::{Fault, cause};
-use crate::{builtin, definition, events, typed};
+use crate::{builtin, definition, definition_schema, events, typed};
 
 /// Bytes of all annotations together, as in Kubernetes.
 const ANNOTATIONS: usize = 256 << 10;
@@ -114,8 +114,11 @@ pub(crate) fn check_author(ask: &Ask<'_>, object: &Value) -> Result<(), Fault> {
     if !signed || by == ask.identity.user {
         return Ok(());
     }
-    let message =
-        format!("Invalid value: {}: spec.by must be the user that creates it: {}", json!(by), ask.identity.user);
+    let message = format!(
+        "Invalid value: {}: spec.by must be the user that creates it: {}",
+        json!(by),
+        ask.identity.user
+    );
     let causes = vec![cause("FieldValueInvalid", "spec.by", message)];
     Err(ask.fault(causes, object["metadata"]["name"].as_str().unwrap_or_default()))
 }
@@ -188,6 +191,9 @@ pub(crate) fn finish(
         .then(|| object.to_string());
     if let Some(schema) = &version.schema {
         let mut unknown = schema.prune(object);
+        if ask.resource.nature == Nature::Definition {
+            unknown.extend(definition_schema::prune(object));
+        }
         unknown.extend(unknown_metadata(&object["metadata"]));
         let given =
             matches!(ask.parts.method, Method::POST | Method::PUT) && options.unknown != Unknown::Ignore;
@@ -225,7 +231,7 @@ pub(crate) fn finish(
     }
     if let Some(live) = live
         && has_generation(&ask.resource)
-        && content(ask, live) != content(ask, object)
+        && !same_content(ask, live, object)
     {
         object["metadata"]["generation"] = (live["metadata"]["generation"].as_i64().unwrap_or(0) + 1).into();
     }
@@ -266,8 +272,15 @@ fn validate(ask: &Ask<'_>, live: Option<&Value>, object: &Value) -> Result<(), F
         let mut stored = object.clone();
         events::absorb(&ask.resource, &mut stored);
         causes.extend(events::validate(&stored));
-        if events::is_new(&ask.resource) && live.is_none() {
-            causes.extend(events::validate_new(&stored));
+        if events::is_new(&ask.resource) {
+            causes.extend(match live {
+                None => events::validate_new(&stored),
+                Some(live) => {
+                    let mut before = live.clone();
+                    events::absorb(&ask.resource, &mut before);
+                    events::validate_change(&before, &stored)
+                }
+            });
         }
     }
     causes.extend(builtin::validate(ask.resource.nature, object, live));
@@ -400,14 +413,14 @@ fn normalize(meta: &mut Value) {
     }
 }
 
-/// What a generation counts: everything but metadata, and but status where it has its own door.
-fn content(ask: &Ask<'_>, object: &Value) -> Value {
-    let mut content = object.clone();
-    remove(&mut content, "metadata");
-    if ask.version().status {
-        remove(&mut content, "status");
-    }
-    content
+/// Are they the same in what a generation counts: everything but metadata, and but status where it has its own door?
+fn same_content(ask: &Ask<'_>, one: &Value, other: &Value) -> bool {
+    let counts = |(field, _): &(&String, &Value)| {
+        *field != "metadata" && (*field != "status" || !ask.version().status)
+    };
+    let content = |object: &Value| object.as_object().into_iter().flatten().filter(counts).count();
+    let mut fields = one.as_object().into_iter().flatten().filter(counts);
+    content(one) == content(other) && fields.all(|(field, value)| other.get(field) == Some(value))
 }
 
 /// Does a write through the main door leave the status alone?

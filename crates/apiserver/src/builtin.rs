@@ -270,7 +270,12 @@ fn stored() -> Vec<Builtin> {
                 "finalizers": {"type": "array", "items": {"type": "string"}, "description": "What must happen before it goes."}}},
             "status": {"type": "object", "description": "Its state.", "properties": {
                 "phase": text("Active or Terminating."),
-                "conditions": {"type": "array", "items": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}, "description": "Why it does not go."}}},
+                "conditions": {
+                    "type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"],
+                    "description": "Why it does not go.",
+                    "items": {"type": "object", "required": ["type"], "x-kubernetes-preserve-unknown-fields": true,
+                              "properties": {"type": text("Which.")}},
+                }}},
         }),
     );
     let config_map = root(

@@ -1,16 +1,18 @@
 //! The collector: deletes what has lost its owners, empties namespaces and definitions that are going away, and
-//! finishes foreground and orphaning deletions, and sweeps old events. It hears of every deletion from the writer, and looks at everything
-//! unsettled once when the server starts.
+//! finishes foreground and orphaning deletions, and sweeps old events. It hears of every deletion from the writer, and
+//! looks at everything unsettled once when the server starts.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::definition;
-use crate::object::{Owner, Stored, items, key_of};
+use crate::managed;
+use crate::object::{Owner, Stored, key_of};
 use crate::registry::{DEFINITIONS, NAMESPACES, Nature, Resource, shelf_of_definition};
 use crate::remove::{self, Propagation};
 use crate::server::Inner;
@@ -200,33 +202,79 @@ fn drop_finalizer(value: &mut Value, uid: &str, name: &str) -> bool {
 /// Deletes what is left in a namespace; lets it go when nothing is.
 async fn sweep_namespace(inner: &Inner, namespace: &str) -> Result<(), Refusal> {
     let prefix = format!("{namespace}/");
-    let mut left = 0_usize;
+    let mut left = Vec::new();
     for resource in inner.registry.snapshot().values().filter(|resource| resource.namespaced) {
-        left += sweep(inner, resource, &prefix).await?;
+        let objects = sweep(inner, resource, &prefix).await?;
+        if !objects.is_empty() {
+            left.push((format!("{}.{}", resource.plural, resource.group), objects));
+        }
     }
     let Some(namespaces) = inner.registry.get("", "namespaces") else { return Ok(()) };
+    let now = inner.clock.now();
     inner
         .edit(&namespaces, namespace, |value| {
             if !value["metadata"]["deletionTimestamp"].is_string() {
                 return false;
             }
-            if left == 0 {
+            if left.is_empty() {
                 let Some(finalizers) = value["spec"]["finalizers"].as_array_mut() else { return false };
                 let before = finalizers.len();
                 finalizers.retain(|one| one != "kubernetes");
                 return finalizers.len() != before;
             }
-            let message = format!("Some resources are remaining: {left} objects wait for their finalizers");
-            if items(&value["status"]["conditions"]).any(|one| one["message"] == message.as_str()) {
+            let before = value.clone();
+            for (kind, status, reason, message) in remaining(&left) {
+                let since = crate::admit::seconds(now);
+                definition::set_condition(value, kind, status, reason, &message, &since);
+            }
+            if *value == before {
                 return false;
             }
-            value["status"]["conditions"] = json!([{
-                "type": "NamespaceFinalizersRemaining", "status": "True", "reason": "SomeFinalizersRemain",
-                "message": message, "lastTransitionTime": crate::admit::seconds(inner.clock.now()),
-            }]);
+            let writer = managed::Writer {
+                resource: &namespaces,
+                schema: namespaces.version("v1").and_then(|version| version.schema.clone()),
+                has_status: true,
+                manager: "kube-controller-manager",
+                api_version: "v1".to_owned(),
+                subresource: "status",
+                now,
+            };
+            *value = managed::update(&writer, Some(&before), value.take());
             true
         })
         .await
+}
+
+/// What a namespace that cannot go yet says about it: type, status, reason, message.
+fn remaining(left: &[(String, Vec<Arc<Stored>>)]) -> [(&'static str, &'static str, &'static str, String); 5] {
+    let resources: Vec<String> = left
+        .iter()
+        .map(|(resource, objects)| format!("{resource} has {} resource instances", objects.len()))
+        .collect();
+    let mut finalizers: BTreeMap<&str, usize> = BTreeMap::new();
+    for name in left.iter().flat_map(|(_, objects)| objects).flat_map(|object| &object.meta.finalizers) {
+        *finalizers.entry(name).or_default() += 1;
+    }
+    let finalizers: Vec<String> =
+        finalizers.iter().map(|(name, count)| format!("{name} in {count} resource instances")).collect();
+    let resources = format!("Some resources are remaining: {}", resources.join(", "));
+    let discovered = "All resources successfully discovered".to_owned();
+    let parsed = "All legacy kube types successfully parsed".to_owned();
+    let deleted = "All content successfully deleted, may be waiting on finalization".to_owned();
+    let finalized = "All content-preserving finalizers finished".to_owned();
+    let finalizing =
+        format!("Some content in the namespace has finalizers remaining: {}", finalizers.join(", "));
+    [
+        ("NamespaceDeletionDiscoveryFailure", "False", "ResourcesDiscovered", discovered),
+        ("NamespaceDeletionGroupVersionParsingFailure", "False", "ParsedGroupVersions", parsed),
+        ("NamespaceDeletionContentFailure", "False", "ContentDeleted", deleted),
+        ("NamespaceContentRemaining", "True", "SomeResourcesRemain", resources),
+        if finalizers.is_empty() {
+            ("NamespaceFinalizersRemaining", "False", "ContentHasNoFinalizers", finalized)
+        } else {
+            ("NamespaceFinalizersRemaining", "True", "SomeFinalizersRemain", finalizing)
+        },
+    ]
 }
 
 /// Deletes events that nothing has happened to for long.
@@ -264,7 +312,7 @@ async fn sweep_definition(inner: &Inner, name: &str) -> Result<(), Refusal> {
     let Some(stored) = inner.store.get(DEFINITIONS, name) else { return Ok(()) };
     let shelf = shelf_of_definition(&stored.value());
     let left = match inner.registry.by_shelf(&shelf) {
-        Some(resource) => sweep(inner, &resource, "").await?,
+        Some(resource) => sweep(inner, &resource, "").await?.len(),
         None => 0,
     };
     let Some(definitions) = inner.registry.by_shelf(DEFINITIONS) else { return Ok(()) };
@@ -284,8 +332,8 @@ async fn sweep_definition(inner: &Inner, name: &str) -> Result<(), Refusal> {
     inner.edit(&definitions, name, |value| drop_finalizer(value, &uid, definition::CLEANUP)).await
 }
 
-/// Deletes what is on a shelf under a prefix; returns how many objects still wait for finalizers.
-async fn sweep(inner: &Inner, resource: &Resource, prefix: &str) -> Result<usize, Refusal> {
+/// Deletes what is on a shelf under a prefix; returns the objects that still wait for finalizers.
+async fn sweep(inner: &Inner, resource: &Resource, prefix: &str) -> Result<Vec<Arc<Stored>>, Refusal> {
     let list =
         || inner.store.list(&resource.shelf, prefix, "", None, usize::MAX, &|_| true).map(|page| page.items);
     for object in list().unwrap_or_default() {
@@ -294,5 +342,5 @@ async fn sweep(inner: &Inner, resource: &Resource, prefix: &str) -> Result<usize
             remove::collect(inner, resource, &key, &object.meta.uid, Propagation::Background).await?;
         }
     }
-    Ok(list().unwrap_or_default().len())
+    Ok(list().unwrap_or_default())
 }

@@ -4,10 +4,11 @@
 
 use std::sync::Arc;
 
-use muster_schema::{Cause, CompiledSchema};
+use muster_schema::{Cause, CompiledSchema, SchemaError};
 use serde_json::{Value, json};
 
 use crate::definition_rules;
+use crate::definition_schema;
 use crate::managed;
 use crate::names;
 use crate::object::items;
@@ -90,29 +91,30 @@ pub(crate) fn compile(definition: &Value) -> Result<Resource, Vec<Cause>> {
         causes.push(cause("FieldValueNotSupported", "spec.scope", message));
     }
     if text(&spec["conversion"]["strategy"]) != "None" {
-        let message = "Forbidden: this server converts between versions of one schema only (strategy None)";
-        causes.push(cause("FieldValueForbidden", "spec.conversion.strategy", message));
+        let unsaid = definition_rules::incomplete_webhook(&spec["conversion"]);
+        if unsaid.is_empty() {
+            let message =
+                "Forbidden: this server converts between versions of one schema only (strategy None)";
+            causes.push(cause("FieldValueForbidden", "spec.conversion.strategy", message));
+        }
+        causes.extend(unsaid);
     }
     let storage: Vec<String> = items(&spec["versions"])
         .filter(|version| version["storage"] == true)
         .map(|version| text(&version["name"]))
         .collect();
-    if storage.len() != 1 {
-        let message = format!(
-            "Invalid value: {}: must have exactly one version marked as storage version",
-            spec["versions"]
-        );
-        causes.push(cause("FieldValueInvalid", "spec.versions", message));
-    }
+    causes.extend(definition_rules::versions(spec, &definition["status"]["storedVersions"]));
     let mut versions = Vec::new();
     for (index, raw) in items(&spec["versions"]).enumerate() {
         match version(raw) {
             Ok(version) => versions.push(version),
-            Err(message) => causes.push(cause(
-                "FieldValueInvalid",
-                format!("spec.versions[{index}].schema.openAPIV3Schema"),
-                message,
-            )),
+            Err(error) => {
+                let cause = definition_schema::unusable(spec, index, &error);
+                // What all versions share is named once.
+                if !causes.contains(&cause) {
+                    causes.push(cause);
+                }
+            }
         }
     }
     let declared: Vec<String> = versions.iter().map(|version: &Version| version.name.clone()).collect();
@@ -155,9 +157,8 @@ pub(crate) fn compile(definition: &Value) -> Result<Resource, Vec<Cause>> {
     })
 }
 
-fn version(raw: &Value) -> Result<Version, String> {
-    let schema = &raw["schema"]["openAPIV3Schema"];
-    let schema = CompiledSchema::compile(schema).map_err(|error| format!("Invalid value: {error}"))?;
+fn version(raw: &Value) -> Result<Version, SchemaError> {
+    let schema = CompiledSchema::compile(&raw["schema"]["openAPIV3Schema"])?;
     let mut columns: Vec<Column> = items(&raw["additionalPrinterColumns"])
         .map(|column| Column {
             name: text(&column["name"]),

@@ -1,7 +1,7 @@
-//! What a CustomResourceDefinition must keep to beside its structure, in the real server's words: columns, selectable
-//! fields, kinds of lists and maps, names of versions.
+//! What a CustomResourceDefinition must keep to, in the real server's words: versions, columns, selectable fields, the
+//! scale's paths, kinds of lists and maps.
 //!
-//! Not here: schemas as such (`muster_schema`), rules in CEL, and defaults that do not fit.
+//! Not here: why a schema cannot be used at all (`definition_schema`).
 
 use muster_schema::Cause;
 use serde_json::{Value, json};
@@ -42,18 +42,83 @@ pub(crate) fn broken(spec: &Value) -> Vec<Cause> {
     for (path, version) in places(spec, "selectableFields") {
         causes.selectable_fields(&format!("{path}.selectableFields"), version);
     }
+    for (path, version) in places(spec, "subresources") {
+        causes.scale(&format!("{path}.subresources.scale"), &version["subresources"]["scale"]);
+    }
     for (path, version) in places(spec, "schema") {
-        let path = match &*path {
-            "spec" => "spec.validation.openAPIV3Schema".to_owned(),
-            of_version => format!("{of_version}.schema.openAPIV3Schema"),
-        };
-        causes.schema(&path, &version["schema"]["openAPIV3Schema"]);
+        causes.schema(&schema_path(&path), &version["schema"]["openAPIV3Schema"]);
+    }
+    causes.0
+}
+
+pub(crate) fn schema_path(of_version: &str) -> String {
+    match of_version {
+        "spec" => "spec.validation.openAPIV3Schema".to_owned(),
+        _ => format!("{of_version}.schema.openAPIV3Schema"),
+    }
+}
+
+/// What the versions must be together: one of them stored, each with a name of its own.
+pub(crate) fn versions(spec: &Value, stored: &Value) -> Vec<Cause> {
+    let mut causes = Causes::default();
+    let names: Vec<&str> = items(&spec["versions"]).filter_map(|version| version["name"].as_str()).collect();
+    let storage = items(&spec["versions"]).filter(|version| version["storage"] == true);
+    let storage: Vec<&str> = storage.filter_map(|version| version["name"].as_str()).collect();
+    if storage.len() != 1 {
+        let why = "must have exactly one version marked as storage version";
+        causes.invalid_text("spec.versions", &go_versions(spec), why);
+    }
+    if names.iter().enumerate().any(|(index, name)| names[..index].contains(name)) {
+        causes.invalid_text("spec.versions", &go_versions(spec), "must contain unique version names");
+    }
+    match storage.last() {
+        None => {
+            causes.invalid("status.storedVersions", &Value::Null, "must have at least one stored version")
+        }
+        // The first is what a definition begins with.
+        Some(last) if storage.len() > 1 => {
+            let begun: Vec<&Value> = items(stored).filter(|name| **name != **last).collect();
+            let why = format!("must have the storage version {last}");
+            causes.invalid("status.storedVersions", &json!(begun), &why);
+        }
+        Some(_) => {}
+    }
+    causes.0
+}
+
+/// The versions as the real server prints them: as its Go types have it, without what all of them share.
+fn go_versions(spec: &Value) -> String {
+    let go = |version: &Value| {
+        let flag = |field: &str| version[field] == true;
+        format!(
+            "{{\"Name\":{},\"Served\":{},\"Storage\":{},\"Deprecated\":{},\"DeprecationWarning\":{},\"Schema\":null,\"Subresources\":null,\"AdditionalPrinterColumns\":null,\"SelectableFields\":null}}",
+            version["name"],
+            flag("served"),
+            flag("storage"),
+            flag("deprecated"),
+            version["deprecationWarning"],
+        )
+    };
+    format!("[{}]", items(&spec["versions"]).map(go).collect::<Vec<_>>().join(","))
+}
+
+/// What a conversion by webhook must say and does not.
+pub(crate) fn incomplete_webhook(conversion: &Value) -> Vec<Cause> {
+    let mut causes = Causes::default();
+    if conversion["strategy"] == "Webhook" {
+        if items(&conversion["webhook"]["conversionReviewVersions"]).next().is_none() {
+            causes.required("spec.conversion.conversionReviewVersions", "");
+        }
+        if !conversion["webhook"]["clientConfig"].is_object() {
+            let why = "required when strategy is set to Webhook";
+            causes.required("spec.conversion.webhookClientConfig", why);
+        }
     }
     causes.0
 }
 
 /// Where the real server finds a field that versions have: what all of them share, it names once, without a version.
-fn places<'a>(spec: &'a Value, field: &str) -> Vec<(String, &'a Value)> {
+pub(crate) fn places<'a>(spec: &'a Value, field: &str) -> Vec<(String, &'a Value)> {
     let versions: Vec<&Value> = items(&spec["versions"]).collect();
     match versions.first() {
         Some(first) if versions.iter().all(|version| version[field] == first[field]) => {
@@ -65,6 +130,25 @@ fn places<'a>(spec: &'a Value, field: &str) -> Vec<(String, &'a Value)> {
             .map(|(index, version)| (format!("spec.versions[{index}]"), version))
             .collect(),
     }
+}
+
+/// Is there such a field? The path is `.a.b['c']`; a map's members are all there.
+fn blamed_field_exists(schema: &Value, path: &str) -> bool {
+    let mut at = schema;
+    let dotted = path.replace("['", ".").replace("']", "");
+    if !dotted.starts_with('.') {
+        return false;
+    }
+    for name in dotted.split('.').skip(1) {
+        at = match &at["properties"][name] {
+            Value::Null => &at["additionalProperties"],
+            property => property,
+        };
+        if !at.is_object() {
+            return false;
+        }
+    }
+    true
 }
 
 fn is_dns_1035(name: &str) -> bool {
@@ -80,6 +164,11 @@ struct Causes(Vec<Cause>);
 
 impl Causes {
     fn invalid(&mut self, field: &str, value: &Value, why: &str) {
+        self.0.push(cause("FieldValueInvalid", field, format!("Invalid value: {value}: {why}")));
+    }
+
+    /// The same of a value that is not printed as JSON.
+    fn invalid_text(&mut self, field: &str, value: &str, why: &str) {
         self.0.push(cause("FieldValueInvalid", field, format!("Invalid value: {value}: {why}")));
     }
 
@@ -155,10 +244,48 @@ impl Causes {
         }
     }
 
-    /// The kinds of a schema's lists and maps.
+    /// Where a scale finds its numbers.
+    fn scale(&mut self, path: &str, scale: &Value) {
+        if !scale.is_object() {
+            return;
+        }
+        for (field, below) in [("specReplicasPath", ".spec"), ("statusReplicasPath", ".status")] {
+            let given = scale[field].as_str().unwrap_or_default();
+            let field = format!("{path}.{field}");
+            if given.is_empty() {
+                self.required(&field, "");
+            } else if !given.starts_with('.') {
+                self.invalid(&field, &json!(given), "must be a simple json path starting with .");
+            } else if !given.strip_prefix(below).is_some_and(|rest| rest.starts_with('.')) {
+                self.invalid(&field, &json!(given), &format!("should be a json path under {below}"));
+            }
+        }
+    }
+
+    /// What a rule says beside its expression.
+    fn rule(&mut self, path: &str, schema: &Value, raw: &Value) {
+        let text = |field: &str| raw[field].as_str().unwrap_or_default();
+        if text("message").contains(['\n', '\r']) {
+            let message = format!("{path}.message");
+            self.invalid(&message, &raw["message"], "must not contain line breaks");
+        }
+        let blamed = text("fieldPath");
+        if !blamed.is_empty() && !blamed_field_exists(schema, blamed) {
+            self.invalid(&format!("{path}.fieldPath"), &raw["fieldPath"], "must be a valid path");
+        }
+        if !raw["optionalOldSelf"].is_null() && !text("rule").contains("oldSelf") {
+            let why = "may not be set if oldSelf is not used in rule";
+            self.invalid(&format!("{path}.optionalOldSelf"), &raw["optionalOldSelf"], why);
+        }
+    }
+
+    /// A schema's rules, and the kinds of its lists and maps.
     fn schema(&mut self, path: &str, schema: &Value) {
         if !schema.is_object() {
             return;
+        }
+        for (index, raw) in items(&schema["x-kubernetes-validations"]).enumerate() {
+            self.rule(&format!("{path}.x-kubernetes-validations[{index}]"), schema, raw);
         }
         let kind = &schema["x-kubernetes-list-type"];
         let list_items = &schema["items"];

@@ -106,6 +106,34 @@ pub(crate) fn validate_new(object: &Value) -> Vec<Cause> {
     causes
 }
 
+/// Whoever writes by the new group may only go on counting: what an event says stays as it is. (A reason that was changed
+/// is told twice, as the real server does.)
+pub(crate) fn validate_change(before: &Value, after: &Value) -> Vec<Cause> {
+    const FIXED: &[&str] = &[
+        "involvedObject",
+        "reason",
+        "message",
+        "source",
+        "firstTimestamp",
+        "lastTimestamp",
+        "count",
+        "reason",
+        "type",
+        "eventTime",
+        "action",
+        "related",
+        "reportingComponent",
+        "reportingInstance",
+    ];
+    let changed = FIXED.iter().filter(|field| before[**field] != after[**field]);
+    changed
+        .map(|field| {
+            let message = format!("Invalid value: {}: field is immutable", after[*field]);
+            cause("FieldValueInvalid", *field, message)
+        })
+        .collect()
+}
+
 /// Checks a stored event.
 pub(crate) fn validate(object: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();

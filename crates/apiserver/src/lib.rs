@@ -16,6 +16,7 @@ mod builtin;
 mod collector;
 mod definition;
 mod definition_rules;
+mod definition_schema;
 mod discovery;
 mod events;
 mod managed;

@@ -219,7 +219,10 @@ impl Inner {
         if !resource.namespaced && !target.namespace.is_empty() {
             return Err(Fault::no_resource());
         }
-        let form = media::negotiate(&parts.headers)?;
+        let form = media::negotiate(&parts.headers).map_err(|fault| match resource.nature {
+            Nature::Custom => fault,
+            _ => Fault::no_representation(),
+        })?;
         let resource = resource.clone();
         let ask = Ask { inner: self, parts, query, target, resource, form, body, manager, identity };
         let mut reply = ask.answer(verb).await.unwrap_or_else(Reply::from);
@@ -336,7 +339,10 @@ impl Ask<'_> {
             "get" => read::get(self),
             "list" => read::list(self),
             "watch" => watch::start(self),
-            "create" if self.target.name.is_empty() => write::create(self).await,
+            // Custom kinds take it at an object's own address too, as the real server does.
+            "create" if self.target.name.is_empty() || self.resource.nature == Nature::Custom => {
+                write::create(self).await
+            }
             "update" if !self.target.name.is_empty() => write::replace(self).await,
             "patch" if !self.target.name.is_empty() => write::patch(self).await,
             "delete" => remove::one(self).await,

@@ -204,6 +204,14 @@ impl Fault {
         )
     }
 
+    /// 406 of a built-in kind.
+    pub(crate) fn no_representation() -> Self {
+        let message = "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, application/vnd.kubernetes.protobuf";
+        let mut fault = Self::new(406, "NotAcceptable", message);
+        fault.details = Some(json!({}));
+        fault
+    }
+
     /// 406.
     pub(crate) fn not_acceptable() -> Self {
         Self::new(

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::formats::Format;
 use crate::node::{Additional, Kind, Limits, ListType, Node, member_path};
 use crate::rules::{self, Rule, RuleProblem};
-use crate::{rule_fields, shape, structure};
+use crate::{Cause, rule_fields, shape, structure};
 
 /// How deeply schemas may be nested.
 ///
@@ -53,12 +53,12 @@ pub enum SchemaError {
         source: RuleProblem,
     },
     /// A default value does not fit its own schema.
-    #[error("{path}: the default does not fit the schema: {problem}")]
+    #[error("{path}: the default does not fit the schema: {}", cause.message)]
     Default {
         /// Where in the schema.
         path: String,
         /// The first thing that is wrong with it.
-        problem: String,
+        cause: Cause,
     },
 }
 
@@ -361,14 +361,15 @@ fn check_rules(node: &Node, path: &str, has_older_self: bool) -> Result<(), Sche
 
 fn check_defaults(node: &Node, path: &str) -> Result<(), SchemaError> {
     if let Some(default) = &node.default {
-        let fail = |problem: String| SchemaError::Default { path: named(path), problem };
+        let fail = |cause: Cause| SchemaError::Default { path: named(path), cause };
         let mut whole = default.clone();
-        if let Some(unknown) = shape::prune_within(node, &mut whole).first() {
-            return Err(fail(format!("unknown field {unknown}")));
+        if let Some(field) = shape::prune_within(node, &mut whole).into_iter().next() {
+            let message = format!("Invalid value: {default}: must not have unknown fields");
+            return Err(fail(Cause { reason: "FieldValueInvalid", message, field }));
         }
         shape::apply_defaults(node, &mut whole);
-        if let Some(cause) = structure::check(node, &whole, None).first() {
-            return Err(fail(cause.message.clone()));
+        if let Some(cause) = structure::check(node, &whole, None).into_iter().next() {
+            return Err(fail(cause));
         }
     }
     for (name, child) in &node.properties {

@@ -1,8 +1,9 @@
-//! Do a rule's fields exist?
+//! Do a rule's fields exist, and is it a question about values that can be equal?
 //!
 //! The API server type-checks rules when a CustomResourceDefinition is created. Of that, this is the part that keeps
-//! wrong rules from passing in silence: `has(self.replcias)` is never true, so what it guards would never be checked.
-//! Types of operators and functions are not checked; a mismatch there fails when the rule is evaluated.
+//! wrong rules from passing in silence, or from failing for every object: `has(self.replcias)` is never true, so what it
+//! guards would never be checked. Types of functions and of operators other than `==` and `!=` are not checked; a mismatch
+//! there fails when the rule is evaluated.
 
 use kube_cel::cel::common::ast::{EntryExpr, Expr, IdedExpr, operators};
 
@@ -20,12 +21,38 @@ enum Type<'a> {
     Unknown,
 }
 
-/// Refuses a rule that selects a field which its node does not have.
+/// Refuses a rule that selects a field which its node does not have, compares fields that cannot be equal, or is itself a
+/// field that is no answer.
 pub(crate) fn check(rule: &Rule, node: &Node, is_root: bool) -> Result<(), RuleProblem> {
     let own = Type::Of(node, is_root || node.embedded);
     let old = if rule.optional_old_self { Type::Unknown } else { own };
-    let mut scope = vec![("self", own), ("oldSelf", old)];
-    follow(&rule.expression, &mut scope).map(|_| ())
+    let scope = || vec![("self", own), ("oldSelf", old)];
+    let is = |found: Type<'_>, wanted: Kind| match found {
+        Type::Of(node, _) => node.kind == wanted || matches!(node.kind, Kind::Any | Kind::IntOrString),
+        Type::Metadata => false,
+        Type::Unknown => true,
+    };
+    if !is(follow(&rule.expression, &mut scope())?, Kind::Boolean) {
+        return Err(RuleProblem::NotBoolean);
+    }
+    if let Some(message) = &rule.message_expression
+        && !is(follow(message, &mut scope())?, Kind::String)
+    {
+        return Err(RuleProblem::NotText);
+    }
+    Ok(())
+}
+
+/// The name of a scalar's type in CEL; none for what has several, or is more than a scalar.
+fn scalar(of: Type<'_>) -> Option<&'static str> {
+    let Type::Of(node, _) = of else { return None };
+    match (node.kind, &node.limits.format) {
+        (Kind::String, None) => Some("string"),
+        (Kind::Integer, _) => Some("int"),
+        (Kind::Number, _) => Some("double"),
+        (Kind::Boolean, _) => Some("bool"),
+        (Kind::String | Kind::Object | Kind::Array | Kind::Any | Kind::IntOrString, _) => None,
+    }
 }
 
 fn follow<'a>(
@@ -42,12 +69,23 @@ fn follow<'a>(
             if let Some(target) = &call.target {
                 follow(target, scope)?;
             }
-            let mut first = Type::Unknown;
-            for (index, argument) in call.args.iter().enumerate() {
-                let found = follow(argument, scope)?;
-                first = if index == 0 { found } else { first };
+            let mut found = Vec::new();
+            for argument in &call.args {
+                found.push(follow(argument, scope)?);
             }
-            Ok(if call.func_name == operators::INDEX { element(first) } else { Type::Unknown })
+            match (&*call.func_name, &*found) {
+                (operators::INDEX, [first, ..]) => Ok(element(*first)),
+                (operators::EQUALS | operators::NOT_EQUALS, [left, right]) => {
+                    match (scalar(*left), scalar(*right)) {
+                        (Some(left), Some(right)) if left != right => Err(RuleProblem::NeverEqual {
+                            operator: call.func_name.trim_matches('_').to_owned(),
+                            types: format!("({left}, {right})"),
+                        }),
+                        _ => Ok(Type::Unknown),
+                    }
+                }
+                _ => Ok(Type::Unknown),
+            }
         }
         Expr::Comprehension(loop_) => {
             let range = follow(&loop_.iter_range, scope)?;

@@ -65,6 +65,20 @@ pub enum RuleProblem {
         /// The field.
         field: String,
     },
+    /// It compares fields of types that have no value in common.
+    #[error("{operator} has no meaning between {types}; compare values of one type")]
+    NeverEqual {
+        /// `==` or `!=`.
+        operator: String,
+        /// Of its two sides, as CEL names them: `(int, string)`.
+        types: String,
+    },
+    /// It is a field, and not one that is true or false.
+    #[error("it must be true or false")]
+    NotBoolean,
+    /// Its messageExpression is a field, and not a text.
+    #[error("its messageExpression must be a text")]
+    NotText,
     /// It reads `oldSelf` in items that have no identity over time.
     #[error("oldSelf cannot be used inside lists that are not of type map: their items have no older selves")]
     Uncorrelatable,
@@ -76,7 +90,7 @@ pub(crate) struct Rule {
     pub(crate) text: String,
     pub(crate) expression: Expression,
     message: Option<String>,
-    message_expression: Option<Expression>,
+    pub(crate) message_expression: Option<Expression>,
     reason: &'static str,
     /// Of the field to blame, relative to the rule's own.
     field_path: Option<String>,

@@ -187,6 +187,10 @@ fn schemas_that_would_not_work_are_refused_with_their_place() {
     );
     assert!(rule("self.list.all(x, x.m > 1)").contains("undefined field \"m\""));
     assert!(rule("self.list[0].m > 1").contains("undefined field \"m\""));
+    assert!(
+        rule("self.list.exists(x, x.n == self.name)").contains("== has no meaning between (int, string)")
+    );
+    assert!(rule("self.name").contains("it must be true or false"));
     assert!(rule("self.name ==").contains("it is not a CEL expression"));
     assert!(rule(&"(".repeat(5000)).contains("at most 4096 are allowed"));
     let in_list = spec(json!({"type": "array", "items": {"type": "integer",
