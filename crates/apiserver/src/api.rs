@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use http::{Method, Request, Response};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -220,11 +222,46 @@ impl ApiServer {
         if matches!(parts.method, Method::GET | Method::HEAD) {
             return inner.answer(parts, body, identity).await;
         }
-        // A write that has begun ends, and is audited, even if the client goes away.
-        let answer = tokio::spawn(async move { inner.answer(parts, body, identity).await });
+        let answer = Unstoppable(Some(Box::pin(async move { inner.answer(parts, body, identity).await })));
+        let answer = AssertUnwindSafe(answer).catch_unwind();
         answer.await.unwrap_or_else(|_| {
             Reply::from(Fault::internal("the request could not be finished")).into_response("")
         })
+    }
+}
+
+/// A write that has begun ends, and is audited, even if the client goes away: what is left of it then goes on as a task
+/// of its own. (To make each write one from the start cost a tenth of its processor time.)
+struct Unstoppable<F>(Option<Pin<Box<F>>>)
+where
+    F: Future<Output = Response<Body>> + Send + 'static;
+
+impl<F> Future for Unstoppable<F>
+where
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    type Output = Response<Body>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        // What panics is gone; what waits is put back.
+        let mut rest = self.0.take().expect("nobody polls a future that has ended");
+        let answer = rest.as_mut().poll(context);
+        if answer.is_pending() {
+            self.0 = Some(rest);
+        }
+        answer
+    }
+}
+
+impl<F> Drop for Unstoppable<F>
+where
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    fn drop(&mut self) {
+        // Without a runtime the process is ending, and what is acknowledged is on disk.
+        if let (Some(rest), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(rest);
+        }
     }
 }
 

@@ -45,16 +45,31 @@ pub(crate) fn default(definition: &mut Value) {
 ///
 /// A stored one is only compiled: what an earlier version took must not keep the server from starting.
 pub(crate) fn accept(definition: &Value) -> Result<Resource, Vec<Cause>> {
-    let broken = definition_rules::broken(&definition["spec"]);
+    let mut broken = definition_rules::broken(&definition["spec"]);
     match compile(definition) {
-        Ok(resource) if broken.is_empty() => Ok(resource),
-        Ok(_) => Err(broken),
+        Ok(resource) => {
+            for (index, raw) in items(&definition["spec"]["versions"]).enumerate() {
+                let version = resource.version(&text(&raw["name"]));
+                let schema = version.and_then(|version| version.schema.as_ref());
+                if let Some(Err(error)) = schema.map(|schema| schema.check_types()) {
+                    add_once(&mut broken, definition_schema::unusable(&definition["spec"], index, &error));
+                }
+            }
+            if broken.is_empty() { Ok(resource) } else { Err(broken) }
+        }
         Err(mut causes) => {
             // What does not compile about a schema may be just that.
             causes.retain(|cause| broken.is_empty() || !cause.field.ends_with(".schema.openAPIV3Schema"));
             causes.extend(broken);
             Err(causes)
         }
+    }
+}
+
+/// What all versions share is named once.
+fn add_once(causes: &mut Vec<Cause>, cause: Cause) {
+    if !causes.contains(&cause) {
+        causes.push(cause);
     }
 }
 
@@ -108,13 +123,7 @@ pub(crate) fn compile(definition: &Value) -> Result<Resource, Vec<Cause>> {
     for (index, raw) in items(&spec["versions"]).enumerate() {
         match version(raw) {
             Ok(version) => versions.push(version),
-            Err(error) => {
-                let cause = definition_schema::unusable(spec, index, &error);
-                // What all versions share is named once.
-                if !causes.contains(&cause) {
-                    causes.push(cause);
-                }
-            }
+            Err(error) => add_once(&mut causes, definition_schema::unusable(spec, index, &error)),
         }
     }
     let declared: Vec<String> = versions.iter().map(|version: &Version| version.name.clone()).collect();

@@ -69,7 +69,11 @@ pub(crate) fn compile(schema: &Value) -> Result<Node, SchemaError> {
     if root.kind != Kind::Object {
         return Err(not_structural("", "the root must be of type object"));
     }
-    check_rules(&root, "", true)?;
+    match check_rules(&root, "", true) {
+        // See `CompiledSchema::check_types`.
+        Err(SchemaError::Rule { source, .. }) if source.is_about_types() => {}
+        checked => checked?,
+    }
     check_defaults(&root, "")?;
     Ok(root)
 }
@@ -339,7 +343,7 @@ fn ascii_classes(pattern: &str) -> String {
 }
 
 /// Rules may name only fields that exist, and older selves only where there are any.
-fn check_rules(node: &Node, path: &str, has_older_self: bool) -> Result<(), SchemaError> {
+pub(crate) fn check_rules(node: &Node, path: &str, has_older_self: bool) -> Result<(), SchemaError> {
     for rule in &node.rules {
         let checked = if rule.is_transition && !has_older_self {
             Err(RuleProblem::Uncorrelatable)

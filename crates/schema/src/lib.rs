@@ -62,6 +62,19 @@ impl CompiledSchema {
         Ok(Self { root: compile::compile(openapi_v3_schema)?, raw: openapi_v3_schema.clone() })
     }
 
+    /// Refuses rules that compare fields of types that are never equal, and rules and messages that are a field of a wrong
+    /// type.
+    ///
+    /// Apart from [`Self::compile`], since such a schema can be used: what was taken once must not keep a server from
+    /// starting.
+    ///
+    /// # Errors
+    ///
+    /// The first such rule, with its place.
+    pub fn check_types(&self) -> Result<(), SchemaError> {
+        compile::check_rules(&self.root, "", true)
+    }
+
     /// Removes what the schema does not know, and returns the removed fields' paths (`spec.packages[0].bar`), sorted.
     ///
     /// `apiVersion`, `kind` and `metadata` are always known at the root and in embedded resources; of `metadata`, the

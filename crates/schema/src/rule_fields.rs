@@ -64,7 +64,11 @@ fn follow<'a>(
             let known = scope.iter().rev().find(|(known, _)| known == name);
             Ok(known.map_or(Type::Unknown, |(_, known)| *known))
         }
-        Expr::Select(select) => member(follow(&select.operand, scope)?, &select.field),
+        Expr::Select(select) => {
+            let found = member(follow(&select.operand, scope)?, &select.field)?;
+            // `has(a.b)` asks for the field, and is true or false whatever that is.
+            Ok(if select.test { Type::Unknown } else { found })
+        }
         Expr::Call(call) => {
             if let Some(target) = &call.target {
                 follow(target, scope)?;

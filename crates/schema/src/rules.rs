@@ -84,6 +84,21 @@ pub enum RuleProblem {
     Uncorrelatable,
 }
 
+impl RuleProblem {
+    /// Is it about types of values? Then the rule can be evaluated, and fails for each object that it is asked about.
+    pub(crate) fn is_about_types(&self) -> bool {
+        match self {
+            Self::NeverEqual { .. } | Self::NotBoolean | Self::NotText => true,
+            Self::Shape
+            | Self::TooLong { .. }
+            | Self::Syntax { .. }
+            | Self::Reason { .. }
+            | Self::UndefinedField { .. }
+            | Self::Uncorrelatable => false,
+        }
+    }
+}
+
 /// One compiled rule.
 #[derive(Debug)]
 pub(crate) struct Rule {

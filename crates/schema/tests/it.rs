@@ -187,10 +187,22 @@ fn schemas_that_would_not_work_are_refused_with_their_place() {
     );
     assert!(rule("self.list.all(x, x.m > 1)").contains("undefined field \"m\""));
     assert!(rule("self.list[0].m > 1").contains("undefined field \"m\""));
-    assert!(
-        rule("self.list.exists(x, x.n == self.name)").contains("== has no meaning between (int, string)")
+    let typed = |rule: &str| {
+        let schema =
+            compile(json!({"type": "object", "x-kubernetes-validations": [{"rule": rule}], "properties": {
+            "name": {"type": "string"}, "sure": {"type": "boolean"},
+            "list": {"type": "array", "items": {"type": "integer"}}}}));
+        schema.check_types().map_err(|error| std::error::Error::source(&error).map(ToString::to_string))
+    };
+    let refused = |why: &str| Err(Some(why.to_owned()));
+    assert_eq!(
+        typed("self.list.exists(x, x == self.name)"),
+        refused("== has no meaning between (int, string); compare values of one type")
     );
-    assert!(rule("self.name").contains("it must be true or false"));
+    assert_eq!(typed("self.name"), refused("it must be true or false"));
+    for usable in ["self.sure", "has(self.name)", "has(self.name) != self.sure", "self.name == string(1)"] {
+        assert_eq!(typed(usable), Ok(()), "{usable}");
+    }
     assert!(rule("self.name ==").contains("it is not a CEL expression"));
     assert!(rule(&"(".repeat(5000)).contains("at most 4096 are allowed"));
     let in_list = spec(json!({"type": "array", "items": {"type": "integer",

@@ -169,3 +169,23 @@ async fn a_damaged_foreign_or_newer_file_is_refused_and_left_as_it_is() {
     assert_eq!(list["items"].as_array().unwrap().len(), 50);
     server.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_write_ends_and_is_counted_though_its_client_has_gone() {
+    let server = server().await;
+    let request = http::Request::post(MAPS).header("content-type", "application/json");
+    let request = request.body(Full::new(Bytes::from(map("a")))).unwrap();
+    let mut write = Box::pin(server.handle(request, Identity::admin("gone")));
+    // It waits for the writer by now (or has ended already, on a machine that stood still just here).
+    let _ = futures::poll!(&mut write);
+    drop(write);
+    let counted =
+        "muster_api_requests_total{verb=\"create\",resource=\"configmaps\",manager=\"gone\",code=\"201\"} 1";
+    let ends = async {
+        while !server.metrics().contains(counted) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), ends).await.expect("it ends");
+    assert_eq!(raw(&server, "GET", &format!("{MAPS}/a"), &[], "").await.0, 200);
+}
