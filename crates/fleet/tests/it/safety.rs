@@ -54,6 +54,7 @@ fn what_a_newer_leader_wrote_is_left_alone() {
 fn an_adoption_that_shows_no_effect_is_looked_at_again_whatever_happens_meanwhile() {
     let mut world = World::new(1, 1);
     let activity = world.one_pending();
+    assert!(short(&world.pass()).is_empty(), "it waits, and nothing comes due for two minutes");
     world.observe(Change::Epoch(2));
     assert_eq!(short(&world.pass()), [format!("adopt {activity} in epoch 2")]);
     world.wait(SignedDuration::from_secs(1));
