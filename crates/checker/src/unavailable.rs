@@ -256,7 +256,8 @@ fn may_be_ours(world: &World, machine: &MachineName, at: Instant) -> bool {
         let since = world.machines.get(machine).and_then(|machine| machine.report.since());
         activity.phase == Phase::Failed && since.is_some_and(|since| !world.was_known(since, at))
     };
-    before.settling || before.failed || world.history(machine).next_back().is_some_and(unseen)
+    let failures = world.history(machine).rev().take_while(|activity| activity.phase != Phase::Succeeded);
+    before.settling || before.failed || failures.into_iter().any(unseen)
 }
 
 /// The longest `minReady` of the baselines that it served, each as short as it may be seen.

@@ -213,6 +213,12 @@ fn garbage(state: &mut State, now: Instant) -> Vec<Effect> {
         }
         return Vec::new();
     }
+    // What is referred to is as it was, and nothing has been unreferenced for long enough.
+    let is_due = state.garbage_due.is_some_and(|due| due <= now);
+    if state.garbage_looked.is_some() && !state.garbage_dirty && !is_due {
+        state.garbage_due.into_iter().for_each(|due| state.wake_at(due));
+        return Vec::new();
+    }
     state.garbage_looked = Some(now);
     state.garbage_dirty = false;
     state.garbage_due = None;

@@ -153,6 +153,7 @@ impl Storm {
                 };
                 self.log(What::ActivityCreated(Box::new(created)));
                 self.counts.note_created(&activity);
+                self.count_items(&activity);
                 self.api.put(Value::Activity(activity.clone()));
                 self.think_again(&activity.spec.name);
                 (Written::Done, vec![Change::Activity(Box::new(activity))])

@@ -16,7 +16,7 @@ use muster_model::{
     Passes, Phase, Proposal, ProposalKey, Report, Reported, StepStatus, Uid, WantedSet, Window,
     openness_past,
 };
-use smol_str::{SmolStr, format_smolstr};
+use smol_str::{SmolStr, ToSmolStr, format_smolstr};
 
 use crate::api::{Kind, Value};
 use crate::fault::Fault;
@@ -344,6 +344,19 @@ impl Storm {
         let digest = report.digest();
         let (known_session, known_sequence) = known.map_or((0, 0), |known| (known.session, known.sequence));
         let same = known.is_some_and(|known| known.session == session && known.digest == digest);
+        let older = known.is_some() && (session, sequence) < (known_session, known_sequence);
+        let lists = self.api.get(Kind::Inventory, &report.inventory.to_smolstr()).is_some();
+        if older {
+            self.counts.bind("M4");
+        }
+        if lists {
+            self.counts.bind("M2");
+        }
+        if !self.hosts[m].skew.is_zero() {
+            self.counts.bind("M3");
+        }
+        let object = self.api.machine(&name).expect("it was just looked at");
+        let known = object.machine.reported.as_ref();
         if same {
             return self.report_taken(m, session, sequence.max(known_sequence), digest);
         }

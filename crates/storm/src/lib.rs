@@ -37,7 +37,7 @@ mod storm;
 mod trouble;
 mod world;
 
-pub use count::Counts;
+pub use count::{Counts, RULES};
 pub use fault::{Fault, Faults};
 pub use options::Options;
 pub use plant::Plant;

@@ -373,6 +373,7 @@ impl Storm {
         if let Some(value) = self.people.queue.pop_front() {
             self.put(value);
         } else if let Some((kind, gone)) = self.people.gone.pop_front() {
+            self.count_unselected(kind, &gone);
             self.log_gone(kind, &gone);
             self.api.delete(kind, &gone);
         } else {
@@ -383,6 +384,22 @@ impl Storm {
         let stalls = self.stalls_apply();
         let wait = if stalls { self.people.dice.minutes(2, 30) } else { self.people.dice.millis(20, 1500) };
         self.plan_after(wait, Happening::Person(Act::Apply));
+    }
+
+    /// Machines that a baseline which goes does not manage any more (rule S3).
+    fn count_unselected(&mut self, kind: Kind, gone: &str) {
+        let Some(Value::PackageBaseline(baseline)) =
+            self.api.get(kind, gone).map(|stored| stored.value.as_ref())
+        else {
+            return;
+        };
+        let machines = self.api.all(Kind::Machine).filter(|stored| match stored.value.as_ref() {
+            Value::Machine(object) => baseline.common.selector.matches(|key| object.machine.label(key)),
+            _ => false,
+        });
+        for _ in 0..machines.count() {
+            self.counts.bind("S3");
+        }
     }
 
     fn stalls_apply(&mut self) -> bool {

@@ -37,6 +37,8 @@ pub struct Outcome {
     pub counts: Counts,
     /// How many machines there were, for so many hours.
     pub machine_hours: u64,
+    /// Those of them in which things went wrong.
+    pub stormy_hours: u64,
     /// How often a controller decided.
     pub passes: u64,
     /// How many things happened in the world.
@@ -95,6 +97,7 @@ pub fn run(options: Options) -> Outcome {
         faults: storm.faults,
         counts: storm.counts,
         machine_hours: machines * hours,
+        stormy_hours: machines * u64::try_from(misbehaves.as_hours()).unwrap_or(0),
         passes: storm.passes,
         happened: storm.happened,
         missing,

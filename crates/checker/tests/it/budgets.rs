@@ -307,6 +307,24 @@ fn what_a_report_resolved_does_not_count_again_with_the_next_one() {
     assert!(judged_late(&failed("openssl=1"), 30).contains("BudgetExceeded b-1"));
 }
 
+// rule: B3
+#[test]
+fn a_failure_that_was_resolved_a_moment_ago_may_be_seen_to_hold_its_place() {
+    let again = |reported: &str| {
+        story(&format!(
+            "00:10 silent b
+             01:00 create a-1 charged=all
+             01:01 fail a-1
+             01:05 create a-2 charged=all
+             01:05 refuse a-2
+             {reported} report a openssl=2 last=2
+             02:00:01 create a-3 charged=all"
+        ))
+    };
+    assert!(!judged_late(&again("02:00:00"), 30).contains("BudgetExceeded a-3"));
+    assert!(judged_late(&again("01:30:00"), 30).contains("BudgetExceeded a-3"));
+}
+
 #[test]
 fn who_could_not_know_yet_is_not_blamed() {
     let edited = story(

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use muster_checker::Severity;
-use muster_storm::{Fault, Options, Outcome, Plant, run};
+use muster_storm::{Fault, Options, Outcome, Plant, RULES, run};
 
 /// Storms: a world in which everything goes wrong, around the real fleet and the real journal.
 #[derive(Debug, Parser)]
@@ -43,12 +43,6 @@ const SEEDS_THAT_SHOW_ALL: usize = 200;
 const FAULTS_AT_LEAST: u64 = 50;
 const BINDING_AT_LEAST: u64 = 100;
 
-/// Rules whose holding back shows in decisions or in what becomes of activities.
-const RULES: &[&str] = &[
-    "V2", "V3", "V4", "V5", "V6", "S2", "W1", "W2", "W7", "B2", "B5", "B6", "O2", "O3", "A1", "A2", "A3",
-    "A4", "A5", "A6", "A7", "A8", "A9", "A10", "K4", "G2", "M1", "M5",
-];
-
 /// One seed's result, as far as it is needed later.
 struct Ran {
     seed: u64,
@@ -70,10 +64,11 @@ fn options(arguments: &Arguments, seed: u64, plant: Option<Plant>) -> Options {
 fn one(options: Options) -> Ran {
     let begun = Instant::now();
     let seed = options.seed;
-    let outcome = run(options);
+    let mut outcome = run(options);
     let judgement = outcome.judge();
     let broken = judgement.violations.iter().filter(|one| one.severity == Severity::Violation);
     let violations = broken.map(ToString::to_string).collect();
+    outcome.counts.raise(&judgement.counts);
     Ran { seed, outcome, violations, millis: begun.elapsed().as_millis() }
 }
 
@@ -165,12 +160,13 @@ fn main() -> ExitCode {
     let begun = Instant::now();
     let mut faults = muster_storm::Faults::default();
     let mut counts = muster_storm::Counts::default();
-    let (mut hours, mut broken) = (0, 0);
+    let (mut hours, mut stormy, mut broken) = (0, 0, 0);
     many(all, |ran| {
         say(&ran, arguments.show);
         faults.add(&ran.outcome.faults);
         counts.add(&ran.outcome.counts);
         hours += ran.outcome.machine_hours;
+        stormy += ran.outcome.stormy_hours;
         broken += usize::from(!ran.violations.is_empty() || !ran.outcome.missing.is_empty());
         if let Some(path) = &arguments.events
             && let Err(error) = write(path, &ran.outcome)
@@ -181,11 +177,11 @@ fn main() -> ExitCode {
     for fault in Fault::ALL {
         println!("fault {:>20} {:>8}", fault.as_str(), faults.of(*fault));
     }
-    for (rule, times) in counts.rules() {
-        println!("rule {rule:>4} {times:>8}");
+    for rule in RULES {
+        println!("rule {rule:>4} {:>8}", counts.rules().get(rule).copied().unwrap_or(0));
     }
     println!(
-        "{hours} machine-hours in {} s; {broken} of {} seeds broken",
+        "{hours} machine-hours, {stormy} of them in the storm, in {} s; {broken} of {} seeds broken",
         begun.elapsed().as_secs(),
         seeds.len()
     );
