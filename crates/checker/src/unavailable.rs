@@ -215,13 +215,28 @@ struct Ours<'w> {
     settling: bool,
     failed: bool,
     charged: BTreeSet<&'w ObjectName>,
+    /// By what is in flight.
     served: BTreeSet<&'w BaselineRef>,
 }
 
 fn ours<'w>(world: &'w World, machine: &MachineName, at: Instant) -> Ours<'w> {
+    // A machine made anew under an old name is another one: what the old one finished says nothing of it.
+    let uid = world.machines.get(machine).and_then(|machine| machine.spec.now()).map(|spec| &spec.uid);
+    let is_its_own = |activity: &&ActivityState| {
+        !activity.phase.is_finished() || uid.is_none_or(|uid| *uid == activity.spec.machine_uid)
+    };
+    count_ours(world, world.history(machine).rev().filter(is_its_own), machine, at)
+}
+
+fn count_ours<'w>(
+    world: &'w World,
+    newest_first: impl Iterator<Item = &'w ActivityState>,
+    machine: &MachineName,
+    at: Instant,
+) -> Ours<'w> {
     let mut ours = Ours::default();
     let mut later_success = false;
-    for activity in world.history(machine).rev() {
+    for activity in newest_first {
         let holds = match activity.phase {
             Phase::Pending | Phase::Delivered | Phase::Running | Phase::Verifying => {
                 let holds = activity.is_in_flight();
@@ -243,6 +258,8 @@ fn ours<'w>(world: &'w World, machine: &MachineName, at: Instant) -> Ours<'w> {
         };
         if holds {
             ours.charged.extend(&activity.spec.budgets);
+        }
+        if activity.is_in_flight() {
             ours.served.extend(activity.spec.steps.iter().flat_map(|step| &step.baselines));
         }
     }
@@ -251,7 +268,7 @@ fn ours<'w>(world: &'w World, machine: &MachineName, at: Instant) -> Ours<'w> {
 
 /// Whether what we did there may still be seen to count: a moment ago it did.
 fn may_be_ours(world: &World, machine: &MachineName, at: Instant) -> bool {
-    let before = ours(world, machine, at - world.lag);
+    let before = count_ours(world, world.history(machine).rev(), machine, at - world.lag);
     let unseen = |activity: &ActivityState| {
         let since = world.machines.get(machine).and_then(|machine| machine.report.since());
         activity.phase == Phase::Failed && since.is_some_and(|since| !world.was_known(since, at))
@@ -319,7 +336,10 @@ pub(crate) fn shows_reached(report: &Report, activity: &ActivityState) -> bool {
                 && kernel.as_ref().is_none_or(|kernel| *kernel == report.kernel)
                 && command_line.fits(&report.command_line)
         }
-        StepAction::SetDefaultKernel(choice) => choice.is_booted(&report.kernel, &report.command_line),
+        StepAction::SetDefaultKernel(choice) => {
+            choice.is_booted(&report.kernel, &report.command_line)
+                && report.next_boot.as_ref().is_none_or(|next| *next == choice.release)
+        }
     });
     steps && activity.spec.health.units.is_disjoint(&report.failed_units)
 }

@@ -162,6 +162,61 @@ fn a_machine_made_anew_is_seen_to_be_gone_for_a_moment() {
     assert!(judged_late(&anew("01:10:31"), 30).contains("BudgetExceeded b-1"), "and a-1 is not over");
 }
 
+// rule: B2
+#[test]
+fn what_was_over_on_a_machine_made_anew_says_nothing_of_it() {
+    let anew = |uid: &str| {
+        story(&format!(
+            "00:00 baseline fix {{\"rollout\": {{\"maxUnavailable\": 4, \"maxFailures\": 0, \"minReady\": \"1h\"}}}}
+             01:00 create a-1 charged=all
+             01:01 succeed a-1
+             01:10 machine a {{\"uid\": \"{uid}\"}}
+             01:20 create b-1 charged=all"
+        ))
+    };
+    assert_eq!(judged(&anew("another")), "= nothing\n");
+    assert!(judged(&anew("m-a")).contains("BudgetExceeded b-1"), "within minReady");
+}
+
+// rule: B2
+#[test]
+fn a_baselines_number_counts_what_serves_it_now_not_what_did() {
+    let story = |role: &str| {
+        format!(
+            "00:00 machine a role=web
+             00:00 machine b role=web
+             00:00 baseline web {{\"selector\": {{\"matchLabels\": {{\"role\": \"web\"}}}}, \"rollout\": {{\"maxUnavailable\": 1, \"maxFailures\": 0, \"minReady\": \"1h\"}}}}
+             00:00 baseline fix {{\"rollout\": {{\"maxUnavailable\": 2, \"maxFailures\": 0}}}}
+             01:00 create a-1 for=web
+             01:01 succeed a-1
+             01:10 machine a role={role} again
+             01:11 report a openssl=1
+             01:12 create a-2
+             01:20 create b-1 for=web"
+        )
+    };
+    let told = judged(&story("db"));
+    assert!(!told.contains("PackageBaseline/web"), "{told}");
+    let told = judged(&story("web"));
+    assert!(told.contains("BudgetExceeded b-1") && told.contains("PackageBaseline/web"), "{told}");
+}
+
+// rule: B2, K2
+#[test]
+fn a_failed_kernel_is_reached_when_it_is_the_default_not_when_it_runs_once() {
+    let failed = |next: &str| {
+        story(&format!(
+            "00:30 report a selects kernel=6.1 next=6.1 openssl=1
+             01:00 create a-1 only charged=all select=6.2 into=6.2 default=6.2
+             01:01 fail a-1 BootFallback
+             01:10 report a selects kernel=6.2 next={next} openssl=1 last=1
+             01:30 create b-1 charged=all"
+        ))
+    };
+    assert!(judged(&failed("6.1")).contains("BudgetExceeded b-1"));
+    assert!(!judged(&failed("6.2")).contains("BudgetExceeded"));
+}
+
 // rule: B2, B4
 #[test]
 fn silence_counts_where_a_gateway_could_hear() {

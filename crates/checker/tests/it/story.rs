@@ -292,10 +292,11 @@ fn epoch(words: &[&str]) -> u64 {
 }
 
 /// `openssl=1..2` changes a package, `telnet=1..` removes it, `reboot` reboots, `charged=etcd` names a budget, `until=23:00` the expiry; `select=6.2`,
-/// `into=6.2` and `default=6.2` try a kernel, boot it and make it the default.
+/// `into=6.2` and `default=6.2` try a kernel, boot it and make it the default; `for=web` serves that baseline instead of `fix`.
 fn spec(at: Timestamp, name: &str, words: &[&str]) -> Value {
     let until = words.iter().find_map(|word| word.strip_prefix("until="));
-    let fix = json!([{"kind": "PackageBaseline", "name": "fix"}]);
+    let served = words.iter().find_map(|word| word.strip_prefix("for=")).unwrap_or("fix");
+    let fix = json!([{"kind": "PackageBaseline", "name": served}]);
     let mut requested = Vec::new();
     let (mut steps, mut budgets) = (Vec::new(), Vec::new());
     for word in words {

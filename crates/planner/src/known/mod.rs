@@ -81,6 +81,7 @@ struct Kept {
     share: Option<Arc<Share>>,
     standing: Option<Standing>,
     /// What it failed, for which baseline; few machines did.
+    #[expect(clippy::box_collection, reason = "the others hold 8 bytes for it, not 24")]
     failures: Option<Box<BTreeMap<(usize, Item), Instant>>>,
     tied: Box<[Tied]>,
     /// What picked it when it was decided, and what it is in the totals of each of those baselines.
