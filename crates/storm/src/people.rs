@@ -20,6 +20,7 @@ use crate::archive::{self, Bad, KERNEL};
 use crate::dice::Dice;
 use crate::fault::Fault;
 use crate::kernels::command_line;
+use crate::run::REST;
 use crate::say::Saying;
 use crate::storm::{Happening, Storm};
 use crate::world::{PUBLISHED, daily, name, once, requirement, share, version_of, window};
@@ -475,7 +476,12 @@ impl Storm {
             self.put(Value::Machine(object));
         }
         self.see_to_rollouts();
-        self.plan_after(SignedDuration::from_hours(6), Happening::Person(Act::Tend));
+        // For the end nobody says anything any more, so that it shows whether the fleet rests.
+        let every = SignedDuration::from_hours(6);
+        let ends = self.options.begins + self.options.misbehaves + self.options.calms;
+        if self.now + every < ends - REST {
+            self.plan_after(every, Happening::Person(Act::Tend));
+        }
     }
 }
 

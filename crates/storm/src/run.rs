@@ -20,7 +20,7 @@ use crate::world::{self, name};
 pub const LAG_SECONDS: u32 = 150;
 
 /// For so long before its end the fleet is to be at rest.
-const REST: SignedDuration = SignedDuration::from_hours(6);
+pub(crate) const REST: SignedDuration = SignedDuration::from_hours(6);
 
 /// What came of one storm.
 #[derive(Clone, Debug)]
