@@ -305,6 +305,11 @@ impl<'a> Why<'a> {
                 charges.push(Charge { group, is_member: false, is_counted: true, holds_place });
             }
         }
+        // Under way for a baseline that does not select the machine any more: it is disrupted for that all the same.
+        if self.in_flight {
+            let left = served(resources, case).filter(|place| !case.picked.packages.contains(place));
+            charges.extend(left.map(|place| in_flight(resources.budgets.len() + place)));
+        }
         charges
     }
 
@@ -314,19 +319,11 @@ impl<'a> Why<'a> {
         if !self.in_flight {
             return Vec::new();
         }
-        let unfinished = case.history.unfinished();
-        let steps = unfinished.into_iter().flat_map(|activity| &activity.spec.steps);
-        let served: BTreeSet<_> = steps.flat_map(|step| step.baselines.keys()).collect();
         let budgets = resources.budgets.iter().enumerate().filter(|(group, budget)| {
             self.charged.contains(&&budget.name) || case.picked.budgets.contains(group)
         });
-        let baselines =
-            resources.packages.iter().enumerate().filter(|(place, baseline)| {
-                resources.enforces(*place) && served.contains(&baseline.reference())
-            });
-        let budgets = budgets.map(|(group, _)| group);
-        let groups = budgets.chain(baselines.map(|(place, _)| resources.budgets.len() + place));
-        groups.map(|group| Charge { group, is_member: false, is_counted: true, holds_place: true }).collect()
+        let baselines = served(resources, case).map(|place| resources.budgets.len() + place);
+        budgets.map(|(group, _)| group).chain(baselines).map(in_flight).collect()
     }
 
     /// Whether it counts against a budget that selects it, or `None` if it is no part of that budget (rule B4).
@@ -345,6 +342,20 @@ impl<'a> Why<'a> {
             (Hearing::Silent { .. } | Hearing::Absent { .. }, AbsentMachines::Ignore) => None,
         }
     }
+}
+
+/// What is in flight holds its place in a group, whether or not its machine is one of the group's.
+fn in_flight(group: usize) -> Charge {
+    Charge { group, is_member: false, is_counted: true, holds_place: true }
+}
+
+/// The enforcing baselines that what is in flight serves.
+fn served(resources: &Resources<'_>, case: &Case<'_>) -> impl Iterator<Item = usize> {
+    let steps = case.history.unfinished().into_iter().flat_map(|activity| &activity.spec.steps);
+    let served: BTreeSet<_> = steps.flat_map(|step| step.baselines.keys()).collect();
+    (0..resources.packages.len()).filter(move |place| {
+        resources.enforces(*place) && served.contains(&resources.packages[*place].reference())
+    })
 }
 
 /// Whether a unit has failed that one of the machine's baselines names, or one since our last activity (rule B2).

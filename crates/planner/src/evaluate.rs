@@ -101,7 +101,14 @@ impl<'a> Evaluation<'a> {
             kernels.enforced(wish, key, &mut self.judged[wish.place]);
             if let Outcome::Change(Some(_)) = &self.judged[wish.place].outcome {
                 self.spares = kernels.spares(key, wish.keep, 1);
-                self.spares.retain(|spare| merged.place_of(spare).is_none());
+                // What somebody holds stays, and is one of those that are kept (rule V6).
+                let inventory = self.inventory;
+                self.spares.retain(|spare| {
+                    let package = inventory.and_then(|inventory| inventory.package(spare));
+                    let held =
+                        package.and_then(|package| package.installed.as_ref()).is_some_and(|one| one.held);
+                    merged.place_of(spare).is_none() && !held
+                });
             }
         }
         for (place, one) in merged.observed.iter().enumerate() {

@@ -130,6 +130,21 @@ fn a_unit_that_failed_since_our_activity_counts_though_nobody_named_it() {
 
 // rule: B2
 #[test]
+fn what_is_under_way_for_a_baseline_counts_there_though_its_machine_has_left() {
+    check(
+        "baseline web on role=web max 1: openssl >= 3.0.15
+         machine a role=db: openssl 3.0.14 -> 3.0.15
+         machine b role=web: openssl 3.0.14 -> 3.0.15
+         activity a-1 Running 1m: install web openssl 3.0.15",
+        expect![[r#"
+            . a: NotSelected S3: no baseline selects the machine
+            ~ b: MaxUnavailable B2: PackageBaseline/web: 1 of at most 1 unavailable
+        "#]],
+    );
+}
+
+// rule: B2
+#[test]
 fn after_min_ready_the_place_is_free_again() {
     check(
         "baseline fix max 1 ready 5m: openssl >= 3.0.15
