@@ -83,6 +83,7 @@ impl Audit {
     pub(crate) fn close(&self) {
         drop(self.lines.lock().unwrap_or_else(PoisonError::into_inner).take());
         if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            thread.thread().unpark();
             // A writer that panicked has said so; there is nothing left to wait for.
             let _ = thread.join();
         }
@@ -96,7 +97,8 @@ fn write_lines(mut file: BufWriter<std::fs::File>, mut queue: mpsc::Receiver<Vec
         if let Err(error) = written {
             tracing::error!(%error, "the audit file cannot be written");
         }
-        std::thread::sleep(GATHER);
+        // Unless the file is to be closed.
+        std::thread::park_timeout(GATHER);
     }
 }
 
