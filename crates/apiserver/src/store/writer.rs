@@ -60,8 +60,8 @@ impl Writer {
         let mut before = 0;
         while queue.blocking_recv_many(&mut batch, BATCH) > 0 {
             if batch.len() < before {
-                // Those who wrote together a moment ago are about to write again.
-                std::thread::sleep(GATHER);
+                // Those who wrote together a moment ago are about to write again. Waking up early only makes a smaller batch.
+                std::thread::park_timeout(GATHER);
                 while batch.len() < BATCH
                     && let Ok(command) = queue.try_recv()
                 {
