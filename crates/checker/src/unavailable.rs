@@ -225,7 +225,9 @@ fn ours<'w>(world: &'w World, machine: &MachineName, at: Instant) -> Ours<'w> {
     let is_its_own = |activity: &&ActivityState| {
         !activity.phase.is_finished() || uid.is_none_or(|uid| *uid == activity.spec.machine_uid)
     };
-    count_ours(world, world.history(machine).rev().filter(is_its_own), machine, at)
+    // What was decided later knew of this start, and not the other way round.
+    let is_before = |activity: &&ActivityState| activity.decided <= at;
+    count_ours(world, world.history(machine).rev().filter(is_its_own).filter(is_before), machine, at)
 }
 
 fn count_ours<'w>(

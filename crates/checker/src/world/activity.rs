@@ -20,6 +20,8 @@ pub(crate) struct ActivityState {
     /// A leader that had been replaced wrote it, and nobody adopted it: it is never to be carried out (rule A3).
     pub(crate) late: bool,
     pub(crate) created: Instant,
+    /// When it was decided, which may be long before: its creation was tried again.
+    pub(crate) decided: Instant,
     pub(crate) phase: Phase,
     pub(crate) cancel: bool,
     pub(crate) delivered: Option<Instant>,

@@ -180,6 +180,19 @@ fn what_was_over_on_a_machine_made_anew_says_nothing_of_it() {
 
 // rule: B2
 #[test]
+fn a_start_whose_creation_was_tried_again_is_judged_before_what_was_decided_after_it() {
+    let again = |decided: &str| {
+        story(&format!(
+            "01:00:30 create b-1 charged=all
+             01:01:00 create a-1 charged=all until=02:00 {{\"decided\": \"2026-11-27T{decided}.000000Z\"}}"
+        ))
+    };
+    assert_eq!(judged(&again("01:00:10")), "= nothing\n");
+    assert!(judged(&again("01:00:40")).contains("BudgetExceeded a-1"));
+}
+
+// rule: B2
+#[test]
 fn a_baselines_number_counts_what_serves_it_now_not_what_did() {
     let story = |role: &str| {
         format!(
