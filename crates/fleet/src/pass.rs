@@ -369,12 +369,7 @@ fn is_held(state: &State, machine: &Machine, package: &muster_model::PackageKey)
         .reported
         .as_ref()
         .and_then(|reported| state.world.inventories.get(&reported.report.inventory));
-    inventory.is_none_or(|inventory| {
-        inventory
-            .package(package)
-            .and_then(|package| package.installed.as_ref())
-            .is_some_and(|installed| installed.held)
-    })
+    inventory.is_none_or(|inventory| inventory.holds(package))
 }
 
 /// The units by which a machine is unhealthy (rule B2): that failed and that one of its baselines names, or that failed since

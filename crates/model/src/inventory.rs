@@ -164,6 +164,13 @@ impl Inventory {
         self.packages.binary_search_by(|package| package.key.cmp(key)).ok().map(|at| &self.packages[at])
     }
 
+    /// Whether the package is installed and on hold there, whoever set the hold (rule V6).
+    #[must_use]
+    pub fn holds(&self, key: &PackageKey) -> bool {
+        let installed = self.package(key).and_then(|package| package.installed.as_ref());
+        installed.is_some_and(|installed| installed.held)
+    }
+
     /// Whether the inventory can tell what is on offer for the package.
     #[must_use]
     pub fn covers(&self, key: &PackageKey) -> bool {

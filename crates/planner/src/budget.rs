@@ -413,9 +413,7 @@ fn shows_reached(case: &Case<'_>, machine: &Machine, activity: &Activity) -> boo
                 None => change.to.is_none(),
             })
         }
-        StepAction::HoldPackages { hold, unhold: _ } => {
-            hold.iter().all(|key| installed(key).is_some_and(|found| found.held))
-        }
+        StepAction::HoldPackages { hold, unhold: _ } => hold.iter().all(|key| inventory.holds(key)),
         StepAction::RepairPackages => !report.dpkg_interrupted,
         // What was chosen for one boot shows in the boot.
         StepAction::SelectKernel(_) => true,

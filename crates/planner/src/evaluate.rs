@@ -81,10 +81,7 @@ impl<'a> Evaluation<'a> {
             let observed = merged.observed.iter().map(judge).collect();
             (found.judged, found.observed) = (judged, observed);
             found.boot(resources, merged, kernels);
-            let held = |key: &&PackageKey| {
-                let installed = inventory.package(key).and_then(|package| package.installed.as_ref());
-                installed.is_some_and(|installed| installed.held)
-            };
+            let held = |key: &&PackageKey| inventory.holds(key);
             // About a package in conflict nothing is done, its hold included (rule S2).
             let wanted = |key: &PackageKey| {
                 merged.enforced.iter().any(|one| one.key == *key && (one.hold || one.conflict))
@@ -102,13 +99,8 @@ impl<'a> Evaluation<'a> {
             if let Outcome::Change(Some(_)) = &self.judged[wish.place].outcome {
                 self.spares = kernels.spares(key, wish.keep, 1);
                 // What somebody holds stays, and is one of those that are kept (rule V6).
-                let inventory = self.inventory;
-                self.spares.retain(|spare| {
-                    let package = inventory.and_then(|inventory| inventory.package(spare));
-                    let held =
-                        package.and_then(|package| package.installed.as_ref()).is_some_and(|one| one.held);
-                    merged.place_of(spare).is_none() && !held
-                });
+                let held = |key: &PackageKey| self.inventory.is_some_and(|inventory| inventory.holds(key));
+                self.spares.retain(|spare| merged.place_of(spare).is_none() && !held(spare));
             }
         }
         for (place, one) in merged.observed.iter().enumerate() {

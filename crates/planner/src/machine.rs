@@ -310,12 +310,8 @@ fn holds(case: &Case<'_>) -> BTreeSet<PackageKey> {
     let Machine { holds, .. } = case.machine;
     let unsure = case.history.unfinished().is_some() || case.history.awaits_report(case.machine);
     let Some(inventory) = case.evaluation.inventory.filter(|_| !unsure) else { return holds.clone() };
-    let set = |key: &PackageKey| {
-        let installed = inventory.package(key).and_then(|package| package.installed.as_ref());
-        installed.is_some_and(|installed| installed.held)
-    };
     let wanted = |key: &PackageKey| case.merged.about(key).is_some_and(|requirement| requirement.hold);
-    holds.iter().filter(|key| set(key) || wanted(key)).cloned().collect()
+    holds.iter().filter(|key| inventory.holds(key) || wanted(key)).cloned().collect()
 }
 
 /// Whether some baseline wants the machine rebooted when it says that it must be.

@@ -127,11 +127,7 @@ fn undisturbed(
     {
         return Err(Reason::Contradicts { package: key.clone(), baseline });
     }
-    let held = inventory
-        .package(key)
-        .and_then(|package| package.installed.as_ref())
-        .is_some_and(|installed| installed.held);
-    if held && !evaluation.lifts.contains(key) {
+    if inventory.holds(key) && !evaluation.lifts.contains(key) {
         return Err(match requirement.filter(|requirement| requirement.hold).and_then(first) {
             Some(baseline) => Reason::Contradicts { package: key.clone(), baseline },
             None => Reason::Held { package: key.clone() },
