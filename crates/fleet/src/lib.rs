@@ -17,6 +17,7 @@ mod presence;
 mod record;
 mod revision;
 mod state;
+mod written;
 
 pub use input::{
     Change, Effect, Garbage, GatewayLease, Input, Key, Note, NoteKind, PresenceShard, SourceState, Written,

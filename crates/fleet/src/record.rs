@@ -3,8 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use muster_model::{ActivityName, Digest, Instant, Machine, MachinePlan, PackageKey, UnitName};
+use muster_model::{
+    ActivityName, Digest, Instant, Machine, MachinePlan, PackageKey, Presence, Reported, UnitName, Unknown,
+    Verdict, failed_since,
+};
 use smol_str::SmolStr;
+
+use crate::State;
 
 /// The decision about one machine as its status records it.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,4 +66,62 @@ pub(crate) const ESTIMATES_EVERY: jiff::SignedDuration = jiff::SignedDuration::f
 pub(crate) fn highest_number(machine: &Machine, activities: impl Iterator<Item = u64>) -> u64 {
     let told = machine.reported.as_ref().map_or(0, |reported| reported.report.last_activity);
     activities.chain([machine.last_number, told]).max().unwrap_or(0)
+}
+
+/// What is to be recorded of a machine, given its plan: `decided` is what was planned, `plan` what is shown of it.
+pub(crate) fn decision(
+    state: &State,
+    machine: &Machine,
+    plan: Arc<MachinePlan>,
+    decided: &MachinePlan,
+    current_activity: Option<ActivityName>,
+    now: Instant,
+) -> Decision {
+    let known =
+        state.machines.get(&machine.name).and_then(|old| old.first_converged).or(machine.first_converged);
+    let converged = matches!(plan.verdict, Verdict::Converged);
+    // A hold leaves the record only when the machine shows that it is gone (style 10).
+    let still_held = machine.holds.iter().filter(|hold| is_held(state, machine, hold)).cloned();
+    let reporting = matches!(machine.presence, Presence::Present)
+        || !matches!(
+            plan.verdict,
+            Verdict::Unknown(Unknown::NeverReported | Unknown::Stale { .. } | Unknown::Absent { .. })
+        ) && machine.reported.is_some();
+    let known_digest = state.machines.get(&machine.name).filter(|old| old.plan.wanted == decided.wanted);
+    Decision {
+        wanted_digest: known_digest.map_or_else(|| decided.wanted.digest(), |old| old.wanted_digest.clone()),
+        current_activity,
+        highest_number: machine.last_number,
+        holds: decided.holds.iter().cloned().chain(still_held).collect(),
+        first_converged: known.or_else(|| converged.then_some(now)),
+        revision: state.world.revision.clone(),
+        reporting,
+        failed_units: failed_units(state, machine),
+        plan,
+    }
+}
+
+fn is_held(state: &State, machine: &Machine, package: &PackageKey) -> bool {
+    let inventory = machine
+        .reported
+        .as_ref()
+        .and_then(|reported| state.world.inventories.get(&reported.report.inventory));
+    inventory.is_none_or(|inventory| inventory.holds(package))
+}
+
+/// The units by which a machine is unhealthy (rule B2): that failed and that one of its baselines names, or that failed since
+/// our last activity.
+fn failed_units(state: &State, machine: &Machine) -> BTreeSet<UnitName> {
+    let Some(Reported { report, .. }) = &machine.reported else { return BTreeSet::new() };
+    // Of most machines there is no more to say.
+    if report.failed_units.is_empty() {
+        return BTreeSet::new();
+    }
+    let newest_first = state.world.activities_of(&machine.name).rev().map(AsRef::as_ref);
+    let since = failed_since(newest_first, machine, report);
+    let baselines = state.world.package_baselines.values();
+    let named = baselines
+        .filter(|baseline| baseline.common.selector.matches(|key| machine.label(key)))
+        .flat_map(|baseline| baseline.health.units.intersection(&report.failed_units));
+    since.chain(named).cloned().collect()
 }

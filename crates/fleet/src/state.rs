@@ -13,15 +13,10 @@ use smol_str::SmolStr;
 
 use crate::agenda::Agenda;
 use crate::durations::Durations;
-use crate::input::{Change, Garbage, GatewayLease, Key, PresenceShard, SourceState, Written};
+use crate::input::{Change, Garbage, GatewayLease, Key, PresenceShard, SourceState};
 use crate::record::Decision;
+use crate::written::LONGEST_BACKOFF_SECONDS;
 use crate::{pass, presence, revision};
-
-/// The first wait after a write that failed; it doubles.
-const FIRST_BACKOFF_SECONDS: i64 = 1;
-
-/// The longest wait between attempts at a write.
-const LONGEST_BACKOFF_SECONDS: i64 = 60;
 
 /// One namespace, as seen by the controller that leads it.
 #[derive(Debug, Default)]
@@ -433,53 +428,6 @@ impl State {
         self.deleting.remove(&Key::Garbage(garbage.clone()));
     }
 
-    /// Takes in how a write ended.
-    pub(crate) fn written(&mut self, key: &Key, now: Instant, outcome: Written) {
-        match outcome {
-            Written::Done => {
-                self.backoff.remove(key);
-                return;
-            }
-            // The reservation may exist: it counts until a consistent read shows it, or shows nothing.
-            Written::Unknown => {}
-            Written::Refused => {
-                if let Key::Activity(name) = key
-                    && self.reserved.remove(name)
-                {
-                    self.touched.machines.insert(name.machine.clone());
-                    self.world.activities.remove(name);
-                }
-            }
-        }
-        self.dirty = true;
-        let (times, until) = self.backoff.entry(key.clone()).or_insert((0, now));
-        let seconds = (FIRST_BACKOFF_SECONDS << (*times).min(10)).min(LONGEST_BACKOFF_SECONDS);
-        *times += 1;
-        *until = now + jiff::SignedDuration::from_secs(seconds);
-        self.deleting.remove(key);
-        match key {
-            Key::Activity(name) => {
-                self.asked.remove(name);
-                self.touched.machines.insert(name.machine.clone());
-            }
-            Key::Garbage(garbage) => {
-                // The mark was not made: it is due as before.
-                if let Some(since) = self.unreferenced.get_mut(garbage) {
-                    *since = Instant::MIN;
-                }
-                self.garbage_looked = None;
-            }
-            Key::Machine(_)
-            | Key::Baseline(_)
-            | Key::Window(_)
-            | Key::Budget(_)
-            | Key::Rollout(_)
-            | Key::Policy => {
-                self.unrecorded.insert(key.clone());
-            }
-        }
-    }
-
     /// The clock was ahead and was set back: what was noted meanwhile lies in the future, and nothing is to wait for that.
     pub(crate) fn clock_went_back(&mut self, now: Instant) {
         let earlier = |at: &mut Instant| *at = (*at).min(now);
@@ -497,11 +445,6 @@ impl State {
         self.look_at_all = true;
         self.dirty = true;
         self.presence_dirty = true;
-    }
-
-    /// Whether a write about the object may be made now.
-    pub(crate) fn may_write(&self, key: &Key, now: Instant) -> bool {
-        self.backoff.get(key).is_none_or(|(_, until)| *until <= now)
     }
 
     /// Notes that the next pass is due at that instant, at the latest.

@@ -130,14 +130,7 @@ impl Storm {
     }
 
     fn begin(&mut self, c: usize, epoch: u64) {
-        let now = self.now;
-        let open = self
-            .api
-            .windows()
-            .any(|window| window.when.as_ref().is_ok_and(|when| when.span_at(now).is_some()));
-        if open {
-            self.counts.bind("W5");
-        }
+        self.count_lead();
         let mut state = State::new();
         drop(step(&mut state, Input::Observed(Box::new(Change::Epoch(epoch)))));
         if let Some(recorder) = &mut self.recorder {

@@ -132,6 +132,18 @@ impl Counts {
 }
 
 impl Storm {
+    /// A leader that begins in the middle of a window goes by when it opened, not by when it looked first (rule W5).
+    pub(crate) fn count_lead(&mut self) {
+        let now = self.now;
+        let open = self
+            .api
+            .windows()
+            .any(|window| window.when.as_ref().is_ok_and(|when| when.span_at(now).is_some()));
+        if open {
+            self.counts.bind("W5");
+        }
+    }
+
     /// What an activity shows of the baselines that ask for what it brings.
     pub(crate) fn count_items(&mut self, activity: &Activity) {
         let name = activity.spec.name.clone();

@@ -34,6 +34,7 @@ mod run;
 mod say;
 mod simulate;
 mod storm;
+mod tend;
 mod trouble;
 mod world;
 

@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 use muster_fleet::SourceState;
 use muster_model::{
     AbsentMachines, BaselineCommon, BaselineRef, Budget, BudgetLimit, KernelBaseline, Mode, ObjectName,
-    PackageBaseline, PackageName, PackageWish, Permit, Phase, Policy, Provenance, Window, WindowAction,
+    PackageBaseline, PackageName, PackageWish, Permit, Policy, Provenance, Window, WindowAction,
     WindowsPolicy,
 };
 use smol_str::{SmolStr, format_smolstr};
@@ -20,7 +20,6 @@ use crate::archive::{self, Bad, KERNEL};
 use crate::dice::Dice;
 use crate::fault::Fault;
 use crate::kernels::command_line;
-use crate::run::REST;
 use crate::say::Saying;
 use crate::storm::{Happening, Storm};
 use crate::world::{PUBLISHED, daily, name, once, requirement, share, version_of, window};
@@ -449,39 +448,6 @@ impl Storm {
             }
         }
         self.put(Value::Machine(machine));
-    }
-
-    /// In calm weather people look after what is stuck: they retry, and resolve what they have looked at.
-    fn tend(&mut self) {
-        for m in 0..self.options.machines {
-            // What no newer version mends, since dpkg has to be brought to rest first, they mend by hand.
-            if !self.hosts[m].dpkg.broken.is_empty() && self.hosts[m].busy.is_none() {
-                self.hosts[m].dpkg.broken.clear();
-                self.hosts[m].changed();
-                self.turn(m);
-            }
-        }
-        let stuck: Vec<_> = self.hosts.iter().map(|host| host.name.clone()).collect();
-        for host in stuck {
-            let failed = self.api.activities_of(&host).max_by_key(|one| one.spec.name.number);
-            let failed = failed.filter(|one| one.phase.is_finished() && one.phase != Phase::Succeeded);
-            let Some(number) = failed.map(|one| one.spec.name.number) else { continue };
-            let Some(object) = self.api.machine(&host) else { continue };
-            let mut object = object.clone();
-            if object.machine.retried_through >= number {
-                continue;
-            }
-            object.machine.retried_through = number;
-            object.machine.resolved_through = number;
-            self.put(Value::Machine(object));
-        }
-        self.see_to_rollouts();
-        // For the end nobody says anything any more, so that it shows whether the fleet rests.
-        let every = SignedDuration::from_hours(6);
-        let ends = self.options.begins + self.options.misbehaves + self.options.calms;
-        if self.now + every < ends - REST {
-            self.plan_after(every, Happening::Person(Act::Tend));
-        }
     }
 }
 

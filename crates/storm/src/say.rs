@@ -179,31 +179,13 @@ impl Storm {
         }
     }
 
-    fn asks_approval(&self, baseline: &BaselineRef) -> bool {
+    pub(crate) fn asks_approval(&self, baseline: &BaselineRef) -> bool {
         let desired = &self.people.desired;
         let rollout = match baseline.kind {
             BaselineKind::PackageBaseline => desired.baselines.get(&baseline.name).map(|one| &one.rollout),
             BaselineKind::KernelBaseline => desired.kernels.get(&baseline.name).map(|one| &one.rollout),
         };
         rollout.is_some_and(|rollout| rollout.waves.iter().any(|wave| wave.approval == Approval::Required))
-    }
-
-    /// In calm weather nothing waits for anybody's word.
-    pub(crate) fn see_to_rollouts(&mut self) {
-        let rollouts = self.api.rollouts();
-        let items = rollouts.flat_map(|(baseline, rollout)| {
-            let items = rollout.items.iter();
-            items.map(|(item, progress)| (baseline.clone(), item.clone(), progress.clone()))
-        });
-        let items: Vec<(BaselineRef, Item, ItemProgress)> = items.collect();
-        for (baseline, item, progress) in items {
-            if progress.barred.is_some() || progress.paused.is_some() {
-                self.speak(baseline.clone(), Some(&item), ApprovalAction::Resume);
-            }
-            if progress.approved.is_none() && self.asks_approval(&baseline) {
-                self.speak(baseline, Some(&item), ApprovalAction::Approve);
-            }
-        }
     }
 
     /// Ends all pauses.
@@ -238,7 +220,12 @@ impl Storm {
     }
 
     /// Of one item, or of all of a baseline's.
-    fn speak(&mut self, baseline: BaselineRef, item: Option<&Item>, action: ApprovalAction) -> ObjectName {
+    pub(crate) fn speak(
+        &mut self,
+        baseline: BaselineRef,
+        item: Option<&Item>,
+        action: ApprovalAction,
+    ) -> ObjectName {
         let items = item.map_or(Items::All, |item| Items::Of {
             package: item.package.name.clone(),
             architecture: Some(item.package.architecture.clone()),
