@@ -108,8 +108,9 @@ async fn a_broken_save_changes_nothing_and_names_its_line() {
     // Its status is the controller's and may follow later.
     let written = |baseline: PackageBaseline| (baseline.metadata.generation, baseline.metadata.annotations);
     let before = written(world.api::<PackageBaseline>().get("web").await.unwrap());
-    write(folder.path(), "b.yaml", &baseline("db"));
+    // Broken first: whenever the source looks, no revision in between is a good one.
     write(folder.path(), "a.yaml", &baseline("web").replace("curl", "Curl"));
+    write(folder.path(), "b.yaml", &baseline("db"));
     let broken = until_reason(&world, "RevisionInvalid").await;
     let error = &status(&broken).errors[0];
     assert_eq!((error.file.as_str(), error.line, status(&broken).errors_total), ("a.yaml", 6, 1));

@@ -83,7 +83,9 @@ async fn open(folder: &Path) -> ApiServer {
 /// Writes for ever, and says what was acknowledged and what a watcher saw.
 async fn child(folder: &Path) {
     let server = open(folder).await;
-    let request = Request::get(format!("{OBJECTS}?watch=1&resourceVersion={}", server.resource_version()))
+    let start = server.resource_version();
+    println!("watch {start}");
+    let request = Request::get(format!("{OBJECTS}?watch=1&resourceVersion={start}"))
         .body(Full::new(Bytes::new()))
         .unwrap();
     let mut events = server.handle(request, Identity::admin("watcher")).await.into_body().into_data_stream();
@@ -169,7 +171,7 @@ struct Told {
 struct Known {
     objects: BTreeMap<String, Told>,
     newest: u64,
-    /// The last version that the watcher showed, in order.
+    /// The last version that the watcher showed, in order; the one that it began with before it shows any.
     watched: u64,
 }
 
@@ -183,7 +185,6 @@ impl Known {
         command.args(["-c", &format!("{limit}exec \"$0\" child \"$1\"")]).arg(own).arg(folder);
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut refused = false;
-        self.watched = 0;
         let mut heard = 0;
         let mut out = BufReader::new(child.stdout.take().unwrap());
         // To the end, also of what it said between our decision and its death; but for half a line.
@@ -207,6 +208,8 @@ impl Known {
                     }
                     self.newest = self.newest.max(version);
                 }
+                // A watch from 0 would begin with what is there, in no order of versions.
+                ["watch", start] => self.watched = start.parse().unwrap(),
                 ["try", name] => self.objects.entry(name.to_owned()).or_default().doomed = true,
                 ["refused", ..] => refused = true,
                 _ => panic!("the child says {line}"),
