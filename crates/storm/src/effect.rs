@@ -156,6 +156,7 @@ impl Storm {
                 self.count_items(&activity);
                 self.api.put(Value::Activity(activity.clone()));
                 self.think_again(&activity.spec.name);
+                self.dread_reboot(&activity);
                 (Written::Done, vec![Change::Activity(Box::new(activity))])
             }
             Effect::AdoptActivity { name, epoch } => self.adopt(name, *epoch),

@@ -1,10 +1,10 @@
 //! What people say of single items and activities: they cancel, approve late, pause and resume, let items pass windows, and
-//! commit revisions that contradict what waits (rules A5, A9, O3, O7, W9).
+//! commit revisions that contradict what waits or freeze what runs (rules A5, A9, O3, O7, W6, W9).
 
 use jiff::SignedDuration;
 use muster_checker::event::What;
 use muster_model::{
-    ActivityName, Approval, ApprovalAction, BaselineKind, BaselineRef, Item, ItemProgress, Items, Mode,
+    Activity, ActivityName, Approval, ApprovalAction, BaselineKind, BaselineRef, Item, ItemProgress, Items, Mode,
     ObjectName, OverrideItem, OverrideWhat, PackageName, PackageWish, Phase, RolloutApproval, StepAction,
     WindowAction, WindowOverride,
 };
@@ -14,7 +14,7 @@ use crate::api::{Kind, Value};
 use crate::archive;
 use crate::people::{Act, ask};
 use crate::storm::{Happening, Storm};
-use crate::world::{name, version_of};
+use crate::world::{name, once, version_of, window};
 
 /// What somebody comes to say.
 #[derive(Clone, Debug)]
@@ -33,6 +33,12 @@ pub(crate) enum Saying {
     Override,
     /// Takes the override of that name back, or clears it away.
     Withdraw(ObjectName),
+    /// Freezes some machines, at once or soon.
+    Freeze,
+    /// Freezes machines like the one of that activity at once, if it still runs.
+    FreezeAround(ActivityName),
+    /// Clears the freeze of that name away.
+    Thaw(ObjectName),
 }
 
 /// For so long what was said is kept; then it is tidied away.
@@ -41,9 +47,12 @@ const KEPT: SignedDuration = SignedDuration::from_hours(6);
 impl Storm {
     /// People begin to speak, each in their time.
     pub(crate) fn begin_to_say(&mut self) {
-        for (saying, least, most) in
-            [(Saying::Cancel, 10, 60), (Saying::Look, 20, 90), (Saying::Override, 30, 240)]
-        {
+        for (saying, least, most) in [
+            (Saying::Cancel, 10, 60),
+            (Saying::Look, 20, 90),
+            (Saying::Override, 30, 240),
+            (Saying::Freeze, 60, 300),
+        ] {
             let wait = self.people.whims.minutes(least, most);
             self.plan_after(wait, Happening::Person(Act::Say(saying)));
         }
@@ -64,6 +73,21 @@ impl Storm {
             Saying::Override => {
                 if self.again(Saying::Override, 60, 300) {
                     self.let_pass();
+                }
+            }
+            Saying::Freeze => {
+                if self.again(Saying::Freeze, 180, 540) {
+                    let whims = &mut self.people.whims;
+                    let wait = if whims.permille(500) { SignedDuration::ZERO } else { whims.minutes(1, 60) };
+                    let labels: &[(&str, &str)] =
+                        *whims.pick(&[&[] as &[_], &[("env", "prod")], &[("env", "test")], &[("role", "db")]]);
+                    self.freeze(labels, wait);
+                }
+            }
+            Saying::FreezeAround(activity) => self.freeze_around(&activity),
+            Saying::Thaw(freeze) => {
+                if !self.calm && self.people.desired.windows.remove(&freeze).is_some() {
+                    self.commit(true);
                 }
             }
             Saying::Contradict(activity) => self.contradict(&activity),
@@ -105,10 +129,46 @@ impl Storm {
     /// An activity was created for a machine that nobody can give it to at once: somebody may think again (rule A9).
     pub(crate) fn think_again(&mut self, activity: &ActivityName) {
         let away = self.hosts.iter().any(|host| host.name == activity.machine && host.gateway.is_none());
-        if !self.calm && away && self.people.whims.permille(800) {
+        if !self.calm && away {
             let wait = self.people.whims.seconds(1, 20);
             self.plan_after(wait, Happening::Person(Act::Say(Saying::Contradict(activity.clone()))));
         }
+    }
+
+    /// An activity was created that ends with a reboot: somebody may want its machine to stay up (rule W6).
+    pub(crate) fn dread_reboot(&mut self, activity: &Activity) {
+        let steps = &activity.spec.steps;
+        let last = steps.last().is_some_and(|step| matches!(step.action, StepAction::Reboot { .. }));
+        if !self.calm && last && steps.len() > 1 && self.people.whims.permille(150) {
+            let wait = self.people.whims.seconds(5, 300);
+            let name = activity.spec.name.clone();
+            self.plan_after(wait, Happening::Person(Act::Say(Saying::FreezeAround(name))));
+        }
+    }
+
+    fn freeze_around(&mut self, name: &ActivityName) {
+        let runs = self.api.activity(name).is_some_and(|(_, activity)| !activity.phase.is_finished());
+        let machine = self.api.machine(&name.machine).filter(|_| runs);
+        let Some(role) = machine.and_then(|object| object.machine.label("role").map(SmolStr::new)) else { return };
+        self.freeze(&[("role", &role)], SignedDuration::ZERO);
+    }
+
+    /// A freeze that is declared now, and cleared away some time after its end.
+    fn freeze(&mut self, labels: &[(&str, &str)], wait: SignedDuration) {
+        if self.calm || self.people.applying {
+            return;
+        }
+        self.people.said += 1;
+        let whims = &mut self.people.whims;
+        let lasts = whims.minutes(30, 240);
+        let thaws = wait + lasts + whims.minutes(5, 120);
+        let when = once(self.now + wait, lasts);
+        let mut freeze = window(&format!("stop-{}", self.people.said), labels, WindowAction::Deny, when);
+        freeze.overridable = self.people.whims.permille(600);
+        let called = freeze.name.clone();
+        self.people.desired.window(freeze);
+        self.commit(false);
+        self.plan_after(thaws, Happening::Person(Act::Say(Saying::Thaw(called))));
     }
 
     fn contradict(&mut self, name: &ActivityName) {
