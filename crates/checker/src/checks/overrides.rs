@@ -1,6 +1,6 @@
 //! W9: which windows and freezes a step may pass, since somebody said so.
 
-use muster_model::{Change, Instant, ObjectName, StepAction};
+use muster_model::{BaselineRef, Change, Instant, ObjectName, StepAction};
 
 use super::windows::{Guards, goes_with_a_kernel};
 use crate::event::{ItemPattern, Override, Step};
@@ -42,17 +42,20 @@ impl Guards<'_> {
     }
 }
 
-/// Whether all that the step does is named. A step that changes no package is, if its reboot is, or the kernel that it is
-/// about, or all that the activity changes.
+/// Whether all that the step does is named. A step that changes no package is, if the reboot of its boot is, or the kernel that
+/// it is about, or all that the activity changes. A boot is one thing, for all who ask for it: its kernel is selected, it
+/// reboots, and what runs becomes the default.
 fn names(items: &[&ItemPattern], start: &Start<'_>, step: &Step) -> bool {
-    let named = |step: &Step, change: &Change| items.iter().any(|item| matches(item, step, change));
+    let named = |step: &Step, change: &Change| items.iter().any(|item| matches(item, &step.baselines, change));
     if step.requested().next().is_some() {
         return step.requested().all(|change| named(step, change) || goes_with_a_kernel(step, change));
     }
-    let reboot = |item: &&ItemPattern| {
-        item.reboot && item.baseline.as_ref().is_none_or(|baseline| step.baselines.contains(baseline))
-    };
     let steps = || start.spec.steps.iter();
+    let boot: Vec<BaselineRef> =
+        steps().filter(|other| boots(other)).flat_map(|other| other.baselines.iter().cloned()).collect();
+    let reboot = |item: &&ItemPattern| {
+        item.reboot && item.baseline.as_ref().is_none_or(|baseline| boot.contains(baseline))
+    };
     let kernel = steps().any(|other| match &other.action {
         StepAction::SelectKernel(choice) | StepAction::SetDefaultKernel(choice) => {
             choice.followed.as_ref().is_some_and(|followed| {
@@ -61,7 +64,7 @@ fn names(items: &[&ItemPattern], start: &Start<'_>, step: &Step) -> bool {
                     from: None,
                     to: Some(followed.version.clone()),
                 };
-                named(other, &change)
+                items.iter().any(|item| matches(item, &boot, &change))
             })
         }
         StepAction::InstallPackages(_)
@@ -74,13 +77,24 @@ fn names(items: &[&ItemPattern], start: &Start<'_>, step: &Step) -> bool {
         steps().flat_map(|other| other.requested().map(move |change| (other, change))).peekable();
     let all = changes.peek().is_some()
         && changes.all(|(other, change)| named(other, change) || goes_with_a_kernel(other, change));
-    items.iter().any(reboot) || kernel || all
+    all || boots(step) && (items.iter().any(reboot) || kernel)
 }
 
-/// Whether people's name of an item fits a change of a step.
-fn matches(item: &ItemPattern, step: &Step, change: &Change) -> bool {
+/// Whether a step belongs to a boot.
+fn boots(step: &Step) -> bool {
+    match &step.action {
+        StepAction::SelectKernel(_) | StepAction::SetDefaultKernel(_) | StepAction::Reboot { .. } => true,
+        StepAction::InstallPackages(_)
+        | StepAction::RemovePackages(_)
+        | StepAction::HoldPackages { .. }
+        | StepAction::RepairPackages => false,
+    }
+}
+
+/// Whether people's name of an item fits a change that is made for these baselines.
+fn matches(item: &ItemPattern, baselines: &[BaselineRef], change: &Change) -> bool {
     !item.reboot
-        && item.baseline.as_ref().is_none_or(|baseline| step.baselines.contains(baseline))
+        && item.baseline.as_ref().is_none_or(|baseline| baselines.contains(baseline))
         && item.package.as_ref().is_none_or(|package| *package == change.package.name)
         && item.architecture.as_ref().is_none_or(|one| *one == change.package.architecture)
         && item.version.as_ref().is_none_or(|version| Some(version) == change.to.as_ref())
