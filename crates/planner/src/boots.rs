@@ -51,8 +51,21 @@ pub(crate) fn closed(world: &World<'_>, case: &Case<'_>, passes: &Passes) -> Opt
 pub(crate) fn open(world: &World<'_>, case: &Case<'_>, passes: &Passes) -> Result<Opening, WaitingOn> {
     let estimates = &world.snapshot.policy.estimates;
     let whole = estimates.of(Cover::Packages) + estimates.of(Cover::Kernel);
-    world.windows.ask_past(case.picked.windows, Cover::Kernel, whole, passes)?;
-    world.windows.ask_past(case.picked.windows, Cover::Kernel, estimates.of(Cover::Kernel), passes)
+    opening(world, case, Cover::Kernel, whole, passes)
+}
+
+/// An opening that is long enough for the `whole`; steps of the kind may begin as long as there is time for them alone. What was
+/// passed for the whole is on record, also where there would be time enough for them alone.
+fn opening(
+    world: &World<'_>,
+    case: &Case<'_>,
+    cover: Cover,
+    whole: SignedDuration,
+    passes: &Passes,
+) -> Result<Opening, WaitingOn> {
+    let ask = |estimate| world.windows.ask_past(case.picked.windows, cover, estimate, passes);
+    let Opening { passed, .. } = ask(whole)?;
+    Ok(Opening { passed, ..ask(world.snapshot.policy.estimates.of(cover))? })
 }
 
 /// The kernel that a reboot which the machine asks for is to try: the newest of the flavour that runs, where no kernel
@@ -243,9 +256,7 @@ fn push(world: &World<'_>, case: &Case<'_>, boot: &Boot, load: &mut Load) -> Res
     }
     let mut openings = Vec::new();
     for cover in [tries.then_some(Cover::Kernel), restarts.then_some(Cover::Reboot)].into_iter().flatten() {
-        world.windows.ask_past(case.picked.windows, cover, whole, &passes)?;
-        let own = estimates.of(cover);
-        openings.push((cover, world.windows.ask_past(case.picked.windows, cover, own, &passes)?));
+        openings.push((cover, opening(world, case, cover, whole, &passes)?));
     }
     for (cover, opening) in openings {
         load.openings.entry(cover).or_insert(opening);

@@ -17,7 +17,7 @@ use crate::case::Case;
 use crate::draft::{Draft, entries};
 use crate::evaluate::Choice;
 use crate::merge::Requirement;
-use crate::overrides::{Overrides, let_pass};
+use crate::overrides::{Overrides, let_kernel_pass, let_pass};
 use crate::reboot::reboot;
 use crate::rollout::{Lowered, Rollouts};
 use crate::select::Resources;
@@ -98,6 +98,7 @@ pub(crate) fn draft<'a>(world: &World<'a>, case: &Case<'a>) -> Draft {
     let named = ready.partition_point(|place| *place < case.merged.named);
     ready.truncate(named + UPGRADES_AT_ONCE);
     let passes = let_pass(world, case, &mut states, &mut ready);
+    let_kernel_pass(world, case, &mut ready);
     let choice = evaluation.choose(world.snapshot, world.resources, &case.merged, ready);
     let mut draft = Draft {
         verdict: None,

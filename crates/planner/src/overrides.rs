@@ -5,8 +5,9 @@ use muster_model::{
     WindowOverride,
 };
 
+use crate::boots;
 use crate::case::Case;
-use crate::machine::{States, World};
+use crate::machine::{States, World, is_kernel};
 use crate::merge::Requirement;
 use crate::select::Resources;
 use crate::target::Outcome;
@@ -129,4 +130,21 @@ pub(crate) fn let_pass(
     states.lifts.stick(&closed);
     *ready = passing;
     all
+}
+
+/// Where a kernel may come now only since somebody said so: of the `ready` changes those that pass its windows, too; all others
+/// wait for it, since one transaction would bring them past windows that nobody let them pass.
+pub(crate) fn let_kernel_pass(world: &World<'_>, case: &Case<'_>, ready: &mut Vec<usize>) {
+    let comes = |place: &usize| is_kernel(case, *place);
+    if world.overrides.in_force.is_empty()
+        || !ready.iter().any(comes)
+        || boots::open(world, case, &Passes::new()).is_ok()
+    {
+        return;
+    }
+    ready.retain(|place| {
+        let (requirement, judged) = (&case.merged.enforced[*place], &case.evaluation.judged[*place]);
+        let passes = world.overrides.of_change(world.resources, requirement, &judged.outcome);
+        boots::open(world, case, &passes).is_ok()
+    });
 }

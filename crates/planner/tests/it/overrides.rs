@@ -154,3 +154,40 @@ fn a_kernel_that_passes_is_not_called_back_at_once() {
     "#]],
     );
 }
+
+// rule: W9, W2
+#[test]
+fn a_kernel_that_passes_takes_nothing_along_that_may_not() {
+    let story = |items: &str| {
+        format!(
+            "kernel k: linux-image >= 6.1.176
+             baseline other: zlib >= 2
+             window night allow covers Kernel: daily 22 6h
+             override cve of night until 1h: k linux-image 6.1.176{items}
+             machine a selects kernels 6.1.0-49=6.1.170 runs 6.1.0-49 next 6.1.0-49: linux-image 6.1.170 -> 6.1.176; zlib 1 -> 2
+             apt with linux-image: linux-image-6.1.0-50 - > 6.1.0-50"
+        )
+    };
+    check(&story(""), expect![[r#"
+        + a: starts a-1: install linux-image 6.1.170 > 6.1.176 with linux-image-6.1.0-50 - > 6.1.0-50 for k | select 6.1.0-50 for k past night for Kernel by cve
+          + k kernel [6.1.0-49 (linux-image 6.1.170) → linux-image=6.1.176] Start a-1
+          ~ other zlib:amd64 [1 → 2] OtherActivity A1: a-1 is first
+    "#]]);
+    check(&story("; other zlib 2"), expect![[r#"
+        + a: starts a-1: install linux-image 6.1.170 > 6.1.176, zlib 1 > 2 with linux-image-6.1.0-50 - > 6.1.0-50 for other+k | select 6.1.0-50 for k past night for Kernel by cve
+    "#]]);
+}
+
+// rule: W9, W2
+#[test]
+fn what_lets_a_boot_run_past_the_close_is_on_record() {
+    check(
+        "baseline fix reboot 30m: openssl >= 2
+         window noon allow: daily 11 75m
+         override cve of noon until 1h: fix openssl 2; fix reboot
+         machine a reboot-required 1h: openssl 1 -> 2",
+        expect![[r#"
+            + a: starts a-1: install openssl 1 > 2 for fix | reboot for fix past noon for Reboot by cve
+        "#]],
+    );
+}
