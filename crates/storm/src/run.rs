@@ -249,8 +249,9 @@ impl Storm {
             missing.push(format!("{} is still {}", activity.spec.name, phase.as_str()));
         }
         let rest: Instant = self.now - REST;
-        if self.last_write > rest {
-            missing.push(format!("somebody still writes: the last time at {}", self.last_write));
+        let (written, what) = &self.last_write;
+        if *written > rest {
+            missing.push(format!("somebody still writes: the last time at {written}, to {what}"));
         }
         missing
     }

@@ -134,8 +134,8 @@ pub(crate) struct Storm {
     pub(crate) decided: BTreeMap<MachineName, (Decided, String)>,
     /// What was logged last of what each baseline's rollout released.
     pub(crate) released: BTreeMap<BaselineRef, Vec<ReleasedItem>>,
-    /// When an object that is ours was written last.
-    pub(crate) last_write: Instant,
+    /// When an object that is ours was written last, and which.
+    pub(crate) last_write: (Instant, String),
     pub(crate) happened: u64,
     /// Writes the log from what the controller sees, as the product does; `None`: the log says what is true.
     pub(crate) recorder: Option<Recorder>,
@@ -174,7 +174,7 @@ impl Storm {
             stale_deliveries: 0,
             decided: BTreeMap::new(),
             released: BTreeMap::new(),
-            last_write: options.begins,
+            last_write: (options.begins, String::new()),
             happened: 0,
             recorder: None,
             pace: None,
@@ -327,12 +327,14 @@ impl Storm {
             Value::Machine(object) => object.machine.name.clone(),
             Value::Activity(activity) => activity.spec.name.machine.clone(),
             Value::Gateway(..) | Value::Presence { .. } => return,
-            _ => {
-                self.last_write = self.now;
+            // They are collected a day after nothing refers to them any more, however restful the fleet is.
+            Value::Inventory(..) | Value::Proposal(..) => return,
+            other => {
+                self.last_write = (self.now, format!("{:?} {}", other.kind(), other.name()));
                 return;
             }
         };
-        self.last_write = self.now;
+        self.last_write = (self.now, format!("{:?} {}", shown.value.kind(), shown.value.name()));
         for m in self.places_of(&machine) {
             self.poll(m);
         }
