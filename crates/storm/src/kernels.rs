@@ -71,7 +71,8 @@ pub(crate) fn mend(kernel: &mut KernelBaseline, latest: u32, asks_approval: bool
     kernel.rollout.waves = if asks_approval { vec![approved("first", "30%", 10)] } else { Vec::new() };
     kernel.rollout.zone_key = None;
     kernel.rollout.max_unavailable = share("30%");
-    kernel.rollout.max_failures = share("50%");
+    // Old kernels that come up on no machine are barred before they hold all places (rule O3).
+    kernel.rollout.max_failures = share("1");
 }
 
 impl Storm {

@@ -1,7 +1,9 @@
 //! What people see to in calm weather: what no newer version mends, and what waits for their word.
 
 use jiff::SignedDuration;
-use muster_model::{ApprovalAction, BaselineRef, Item, ItemProgress, Phase};
+use muster_model::{
+    ApprovalAction, BaselineKind, BaselineRef, Item, ItemProgress, PackageRequirement, Phase, Target,
+};
 
 use crate::api::Value;
 use crate::people::Act;
@@ -51,11 +53,29 @@ impl Storm {
         });
         let items: Vec<(BaselineRef, Item, ItemProgress)> = items.collect();
         for (baseline, item, progress) in items {
-            if progress.barred.is_some() || progress.paused.is_some() {
+            // What failed and is not asked for any more stays barred.
+            let asked = self.is_asked_for(&baseline, &item);
+            if (progress.barred.is_some() && asked) || progress.paused.is_some() {
                 self.speak(baseline.clone(), Some(&item), ApprovalAction::Resume);
             }
             if progress.approved.is_none() && self.asks_approval(&baseline) {
                 self.speak(baseline, Some(&item), ApprovalAction::Approve);
+            }
+        }
+    }
+
+    fn is_asked_for(&self, baseline: &BaselineRef, item: &Item) -> bool {
+        let Target::Version(version) = &item.target else { return true };
+        let desired = &self.people.desired;
+        let asks = |asked: &PackageRequirement| {
+            asked.name != item.package.name || asked.version.satisfied_by(version)
+        };
+        match baseline.kind {
+            BaselineKind::PackageBaseline => {
+                desired.baselines.get(&baseline.name).is_none_or(|one| one.packages.iter().all(asks))
+            }
+            BaselineKind::KernelBaseline => {
+                desired.kernels.get(&baseline.name).is_none_or(|one| asks(&one.package))
             }
         }
     }

@@ -45,6 +45,8 @@ pub(crate) fn check(world: &World, start: &Start<'_>, findings: &mut Findings<'_
             findings.broken("A4", "StartedOnSilent", about, [], message);
         }
         (Some(Presence::Silent { .. }), _) => {}
+        // Who reported a moment ago is heard, though its gateway has not said so yet.
+        (None, _) if machine.reported.is_some_and(|since| !world.was_known(since, start.at)) => {}
         (None, _) => {
             findings.broken("M1", "StartedOnUnheard", about, [], "the machine was never heard".to_owned());
         }
