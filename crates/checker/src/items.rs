@@ -77,9 +77,10 @@ impl Items {
                 if spread.passed.contains(&wave.name) {
                     continue;
                 }
-                if unpassed(world, baseline, rollout, place, item, spread, event.time).is_some()
-                    || !has_evidence(world, baseline, rollout, place, item, event.time)
-                {
+                // Whoever resumed it let it pass over a wave without evidence: what that brings later soaks for itself.
+                let evident = has_evidence(world, baseline, rollout, place, item, event.time)
+                    || resumed(world, item).is_some();
+                if !evident || unpassed(world, baseline, rollout, place, item, spread, event.time).is_some() {
                     break;
                 }
                 spread.passed.insert(wave.name.clone());

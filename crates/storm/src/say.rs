@@ -4,9 +4,9 @@
 use jiff::SignedDuration;
 use muster_checker::event::What;
 use muster_model::{
-    Activity, ActivityName, Approval, ApprovalAction, BaselineKind, BaselineRef, Item, ItemProgress, Items, Mode,
-    ObjectName, OverrideItem, OverrideWhat, PackageName, PackageWish, Phase, RolloutApproval, StepAction,
-    WindowAction, WindowOverride,
+    Activity, ActivityName, Approval, ApprovalAction, BaselineKind, BaselineRef, Item, ItemProgress, Items,
+    Mode, ObjectName, OverrideItem, OverrideWhat, PackageName, PackageWish, Phase, RolloutApproval,
+    StepAction, WindowAction, WindowOverride,
 };
 use smol_str::{SmolStr, ToSmolStr, format_smolstr};
 
@@ -79,8 +79,12 @@ impl Storm {
                 if self.again(Saying::Freeze, 180, 540) {
                     let whims = &mut self.people.whims;
                     let wait = if whims.permille(500) { SignedDuration::ZERO } else { whims.minutes(1, 60) };
-                    let labels: &[(&str, &str)] =
-                        *whims.pick(&[&[] as &[_], &[("env", "prod")], &[("env", "test")], &[("role", "db")]]);
+                    let labels: &[(&str, &str)] = *whims.pick(&[
+                        &[] as &[_],
+                        &[("env", "prod")],
+                        &[("env", "test")],
+                        &[("role", "db")],
+                    ]);
                     self.freeze(labels, wait);
                 }
             }
@@ -149,7 +153,9 @@ impl Storm {
     fn freeze_around(&mut self, name: &ActivityName) {
         let runs = self.api.activity(name).is_some_and(|(_, activity)| !activity.phase.is_finished());
         let machine = self.api.machine(&name.machine).filter(|_| runs);
-        let Some(role) = machine.and_then(|object| object.machine.label("role").map(SmolStr::new)) else { return };
+        let Some(role) = machine.and_then(|object| object.machine.label("role").map(SmolStr::new)) else {
+            return;
+        };
         self.freeze(&[("role", &role)], SignedDuration::ZERO);
     }
 

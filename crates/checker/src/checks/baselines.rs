@@ -110,10 +110,12 @@ fn wanted(
         steady.iter().filter_map(|one| Some((*one, asks(one, change, native)?))).collect();
     let Some(highest) = asked.iter().map(|(one, _)| one.priority).max() else { return };
     // Nor where one of a higher priority may have selected the machine, as an edit or a label was seen.
-    let mut possible =
-        world.baselines.values().flat_map(|kept| kept.possible(start.at, world.lag)).flatten().filter(|one| {
-            one.priority > highest && machine.maybe(&one.selector, start.at, world.lag)
-        });
+    let mut possible = world
+        .baselines
+        .values()
+        .flat_map(|kept| kept.possible(start.at, world.lag))
+        .flatten()
+        .filter(|one| one.priority > highest && machine.maybe(&one.selector, start.at, world.lag));
     if possible.any(|one| asks(one, change, native).is_some()) {
         return;
     }

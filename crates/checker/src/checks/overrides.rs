@@ -46,7 +46,8 @@ impl Guards<'_> {
 /// it is about, or all that the activity changes. A boot is one thing, for all who ask for it: its kernel is selected, it
 /// reboots, and what runs becomes the default.
 fn names(items: &[&ItemPattern], start: &Start<'_>, step: &Step) -> bool {
-    let named = |step: &Step, change: &Change| items.iter().any(|item| matches(item, &step.baselines, change));
+    let named =
+        |step: &Step, change: &Change| items.iter().any(|item| matches(item, &step.baselines, change));
     if step.requested().next().is_some() {
         return step.requested().all(|change| named(step, change) || goes_with_a_kernel(step, change));
     }

@@ -144,3 +144,31 @@ fn the_highest_priority_decides_and_equals_must_agree() {
         &other(1, "<< 3"),
     );
 }
+
+// rule: S1, S3
+#[test]
+fn a_label_that_was_not_seen_yet_leaves_open_who_decides() {
+    let started = |label: &str| {
+        let story = story(&format!(
+            "00:10 baseline other {{\"priority\": 1, \"selector\": {{\"matchLabels\": {{\"role\": \"web\"}}}}, \"packages\": [{{\"name\": \"openssl\", \"version\": \"<< 2\"}}]}}
+             {label}
+             01:00 create a-1 openssl=1..1.5"
+        ));
+        crate::story::judged_late(&story, 120)
+    };
+    assert_eq!(started("00:59 machine a role=web again"), "= nothing\n");
+    assert_eq!(started("00:30 machine a role=web again"), "= nothing\n");
+    assert!(started("00:59 machine a role=db again").contains("NotAsked a-1"));
+}
+
+// rule: M1
+#[test]
+fn who_reported_a_moment_ago_is_heard_though_its_gateway_has_not_said_so() {
+    let started = |at: &str| {
+        let story =
+            format!("00:00 baseline fix\n00:10 machine z again\n00:20 report z openssl=1\n{at} create z-1");
+        crate::story::judged_late(&story, 120)
+    };
+    assert!(!started("00:21").contains("StartedOnUnheard"), "{}", started("00:21"));
+    assert!(started("00:23").contains("StartedOnUnheard"), "{}", started("00:23"));
+}

@@ -108,6 +108,29 @@ fn a_person_may_pass_over_a_wave_without_evidence() {
     assert!(judged(&running).contains("a-1 is under way"), "{}", judged(&running));
 }
 
+// rule: O2, O3
+#[test]
+fn a_wave_that_somebody_passed_over_stays_passed_when_its_machines_come_later() {
+    let late = |word: &str| {
+        let soaking = story(
+            ", \"soak\": \"1h\"",
+            "",
+            &format!(
+                "{word} 01:00 create c-1
+                 01:01 succeed c-1
+                 01:02 report c openssl=2 last=1
+                 01:10 create a-1
+                 01:11 succeed a-1
+                 01:12 report a openssl=2 last=1
+                 01:20 create d-1"
+            ),
+        );
+        crate::story::judged_late(&soaking, 150)
+    };
+    assert_eq!(late("00:40 approval go {\"action\": \"Resume\"}\n"), "= nothing\n");
+    assert!(late("").contains("d-1: openssl:amd64 2 has not passed wave canary: a has it"), "{}", late(""));
+}
+
 // rule: O3, S1
 #[test]
 fn an_item_that_a_higher_priority_asks_for_is_not_barred_by_what_failed_for_a_lower_one() {

@@ -279,6 +279,29 @@ fn a_kernel_that_makes_room_passes_with_the_one_that_comes() {
     assert!(!judged(&kernel("linux-image-6.3")).contains("StartedOutsideWindows"));
 }
 
+// rule: W9, K2
+#[test]
+fn a_boot_is_one_thing_for_all_who_ask_for_it() {
+    let boot = |baseline: &str| {
+        let steps = [
+            r#"{"action": {"SelectKernel": {"release": "6.3"}}, "baselines": [KERNEL], "timeout": "10m"}"#,
+            r#"{"action": {"Reboot": {"kernel": "6.3"}}, "baselines": [FIX, KERNEL], "timeout": "10m"}"#,
+            r#"{"action": {"SetDefaultKernel": {"release": "6.3"}}, "baselines": [KERNEL], "timeout": "10m"}"#,
+        ];
+        let steps = steps
+            .join(", ")
+            .replace("KERNEL", r#"{"kind": "KernelBaseline", "name": "k"}"#)
+            .replace("FIX", r#"{"kind": "PackageBaseline", "name": "fix"}"#);
+        story(&format!(
+            "00:00 kernel-baseline k
+             04:00 override urgent {{\"windows\": [\"night\"], \"items\": [{{\"baseline\": {{\"kind\": \"PackageBaseline\", \"name\": \"{baseline}\"}}, \"reboot\": true}}]}}
+             05:00 create a-1 {{\"spec\": {{\"steps\": [{steps}]}}}}"
+        ))
+    };
+    assert!(!judged(&boot("fix")).contains("StartedOutsideWindows"), "{}", judged(&boot("fix")));
+    assert!(judged(&boot("another")).contains("Kernel started"), "{}", judged(&boot("another")));
+}
+
 // rule: W9
 #[test]
 fn an_override_that_is_taken_back_lets_nothing_start_but_what_has_started_goes_on() {

@@ -168,14 +168,20 @@ fn a_kernel_that_passes_takes_nothing_along_that_may_not() {
              apt with linux-image: linux-image-6.1.0-50 - > 6.1.0-50"
         )
     };
-    check(&story(""), expect![[r#"
+    check(
+        &story(""),
+        expect![[r#"
         + a: starts a-1: install linux-image 6.1.170 > 6.1.176 with linux-image-6.1.0-50 - > 6.1.0-50 for k | select 6.1.0-50 for k past night for Kernel by cve
           + k kernel [6.1.0-49 (linux-image 6.1.170) → linux-image=6.1.176] Start a-1
           ~ other zlib:amd64 [1 → 2] OtherActivity A1: a-1 is first
-    "#]]);
-    check(&story("; other zlib 2"), expect![[r#"
+    "#]],
+    );
+    check(
+        &story("; other zlib 2"),
+        expect![[r#"
         + a: starts a-1: install linux-image 6.1.170 > 6.1.176, zlib 1 > 2 with linux-image-6.1.0-50 - > 6.1.0-50 for other+k | select 6.1.0-50 for k past night for Kernel by cve
-    "#]]);
+    "#]],
+    );
 }
 
 // rule: W9, W2
