@@ -139,11 +139,11 @@ impl Storm {
         }
     }
 
-    /// An activity was created that ends with a reboot: somebody may want its machine to stay up (rule W6).
+    /// An activity was created that comes to a reboot later: somebody may want its machine to stay up (rule W6).
     pub(crate) fn dread_reboot(&mut self, activity: &Activity) {
-        let steps = &activity.spec.steps;
-        let last = steps.last().is_some_and(|step| matches!(step.action, StepAction::Reboot { .. }));
-        if !self.calm && last && steps.len() > 1 && self.people.whims.permille(150) {
+        let mut later = activity.spec.steps.iter().skip(1);
+        let reboots = later.any(|step| matches!(step.action, StepAction::Reboot { .. }));
+        if !self.calm && reboots && self.people.whims.permille(60) {
             let wait = self.people.whims.seconds(5, 300);
             let name = activity.spec.name.clone();
             self.plan_after(wait, Happening::Person(Act::Say(Saying::FreezeAround(name))));
