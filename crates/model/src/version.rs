@@ -174,6 +174,10 @@ pub enum VersionProblem {
 
 impl Ord for DebianVersion {
     fn cmp(&self, other: &Self) -> Ordering {
+        // Most machines have what they are to have, and most twins have the same: that is told without parsing.
+        if self.text == other.text {
+            return Ordering::Equal;
+        }
         self.epoch
             .cmp(&other.epoch)
             .then_with(|| compare_parts(self.upstream(), other.upstream()))

@@ -48,6 +48,8 @@ fn told(stretches: &[(Turn, Told)], turn: Turn) -> Option<Told> {
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     classes: BTreeMap<Arc<[Charge]>, Class>,
+    /// Who was taken away, and is gone unless he comes back to the same turn before turns are taken: most do.
+    leaving: BTreeSet<(Arc<[Charge]>, Turn)>,
     /// Somebody came or went since turns were taken.
     is_stale: bool,
 }
@@ -59,17 +61,26 @@ fn class_of(standing: &Standing) -> Arc<[Charge]> {
 
 impl Queue {
     pub(crate) fn add(&mut self, standing: &Standing, turn: Turn) {
-        self.is_stale = true;
-        self.classes.entry(class_of(standing)).or_default().turns.insert(turn);
+        let class = class_of(standing);
+        if self.leaving.is_empty() || !self.leaving.remove(&(class.clone(), turn)) {
+            self.is_stale = true;
+            self.classes.entry(class).or_default().turns.insert(turn);
+        }
     }
 
     pub(crate) fn take_away(&mut self, standing: &Standing, turn: Turn) {
-        self.is_stale = true;
-        let class = class_of(standing);
-        if let Some(known) = self.classes.get_mut(&class) {
-            known.turns.remove(&turn);
-            if known.turns.is_empty() {
-                self.classes.remove(&class);
+        self.leaving.insert((class_of(standing), turn));
+    }
+
+    /// Lets go who did not come back.
+    fn part(&mut self) {
+        for (class, turn) in std::mem::take(&mut self.leaving) {
+            self.is_stale = true;
+            if let Some(known) = self.classes.get_mut(&class) {
+                known.turns.remove(&turn);
+                if known.turns.is_empty() {
+                    self.classes.remove(&class);
+                }
             }
         }
     }
@@ -87,6 +98,7 @@ impl Queue {
     /// Takes turn after turn, from `groups` as they are before; gives the groups as they are then, and the machines (by
     /// number) that are told something else than before, those that came among them.
     pub(crate) fn take_turns(&mut self, groups: &Groups) -> Option<(Groups, Vec<usize>)> {
+        self.part();
         if !std::mem::take(&mut self.is_stale) {
             return None;
         }

@@ -1,22 +1,20 @@
 //! One machine with everything that a decision about it looks at, worked out once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use muster_model::{
-    Activity, Architecture, Digest, Inventory, Machine, PackageKey, Report, Reported, Snapshot, Unknown,
-};
+use muster_model::{Activity, Architecture, Digest, Inventory, Machine, Report, Reported, Snapshot, Unknown};
 
 use crate::attempts::History;
 use crate::evaluate::Evaluation;
-use crate::kernel::Kernels;
 use crate::merge::Merged;
 use crate::phasing::{KeptBack, Phased};
 use crate::presence::{Hearing, hearing};
 use crate::select::{Picked, Resources, Selection};
 use crate::timer::Timers;
-use crate::upgrade::{Known, extended, learn};
+use crate::twins::{Evaluated, Twins};
+use crate::upgrade::{Known, learn};
 
 /// One machine's case.
 pub(crate) struct Case<'a> {
@@ -29,6 +27,8 @@ pub(crate) struct Case<'a> {
     /// Why nothing can be said of it, if so (rule M1).
     pub(crate) unknown: Option<Unknown>,
     pub(crate) history: History<'a>,
+    pub(crate) evaluated: Arc<Evaluated>,
+    /// What is asked of it, its upgrades included.
     pub(crate) merged: Arc<Merged>,
     pub(crate) evaluation: Rc<Evaluation<'a>>,
 }
@@ -36,8 +36,18 @@ pub(crate) struct Case<'a> {
 impl<'a> Case<'a> {
     /// The same case, judged otherwise.
     pub(crate) fn with(&self, evaluation: Rc<Evaluation<'a>>) -> Self {
-        let Self { place, machine, reported, picked, hearing, unknown, history, merged, evaluation: _ } =
-            self;
+        let Self {
+            place,
+            machine,
+            reported,
+            picked,
+            hearing,
+            unknown,
+            history,
+            evaluated,
+            merged,
+            evaluation: _,
+        } = self;
         Self {
             place: *place,
             machine,
@@ -46,6 +56,7 @@ impl<'a> Case<'a> {
             hearing: *hearing,
             unknown: *unknown,
             history: *history,
+            evaluated: evaluated.clone(),
             merged: merged.clone(),
             evaluation,
         }
@@ -84,19 +95,6 @@ pub(crate) fn history<'a>(snapshot: &'a Snapshot, machine: &'a Machine) -> Kept<
     kept
 }
 
-/// What a machine's evaluation depends on.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Twins<'a> {
-    merged: *const Merged,
-    inventory: &'a Digest,
-    holds: &'a BTreeSet<PackageKey>,
-    kept_back: KeptBack,
-    kernels: Kernels<'a>,
-}
-
-/// What is asked of a machine, its upgrades included, and what that comes to.
-type Evaluated<'a> = (Arc<Merged>, Rc<Evaluation<'a>>);
-
 /// What is asked of machines, kept as long as resources stay as they are.
 #[derive(Debug, Default)]
 pub(crate) struct Mergers {
@@ -109,9 +107,8 @@ pub(crate) struct Mergers {
 struct Shared<'a> {
     /// By the address of what picks: most machines are found here.
     picked: BTreeMap<*const Picked, Vec<(Architecture, Arc<Merged>)>>,
-    evaluations: BTreeMap<Twins<'a>, Evaluated<'a>>,
-    /// Of machines without an inventory.
-    blank: BTreeMap<*const Merged, Rc<Evaluation<'a>>>,
+    /// By the address of what was evaluated.
+    evaluations: BTreeMap<*const Evaluated, Rc<Evaluation<'a>>>,
     phased: Phased<'a>,
     /// What is known of upgrades, by who sees them.
     lacks: BTreeMap<(*const Merged, &'a Digest, KeptBack), Arc<Known>>,
@@ -159,12 +156,14 @@ impl<'a> Asked<'a> {
         resources: &Resources<'_>,
         histories: &'a [Kept<'a>],
         known: &Known,
+        twins: &mut Twins,
         timers: &mut Timers<'_>,
     ) -> Vec<Case<'a>> {
         let Self { machines, mut shared } = self;
         let machines = machines.into_iter().zip(histories);
         let cases = machines.enumerate().map(|(number, ((place, machine, picked, merged), kept))| {
-            let (merged, evaluation) = shared.evaluate(snapshot, resources, &merged, machine, known);
+            let (evaluated, evaluation) =
+                shared.evaluate(snapshot, resources, &merged, machine, known, twins);
             timers.of(number, |timer| {
                 let hearing = hearing(machine, &snapshot.policy, timer);
                 if let Some(reported) = &machine.reported {
@@ -179,7 +178,8 @@ impl<'a> Asked<'a> {
                     hearing,
                     unknown: hearing.unknown(&snapshot.policy, timer),
                     history: History { all: &kept.all, highest: kept.highest },
-                    merged,
+                    merged: evaluated.merged.clone(),
+                    evaluated,
                     evaluation,
                 }
             })
@@ -215,38 +215,20 @@ impl<'a> Shared<'a> {
         merged: &Arc<Merged>,
         machine: &'a Machine,
         known: &Known,
-    ) -> Evaluated<'a> {
-        let address = Arc::as_ptr(merged);
-        let Some((report, digest, inventory)) = known_packages(snapshot, machine) else {
-            let blank = self.blank.entry(address).or_insert_with(|| {
-                Rc::new(Evaluation::of(
-                    resources,
-                    merged,
-                    None,
-                    &machine.holds,
-                    KeptBack::new(),
-                    &Kernels::default(),
-                ))
-            });
-            return (merged.clone(), blank.clone());
+        twins: &mut Twins,
+    ) -> (Arc<Evaluated>, Rc<Evaluation<'a>>) {
+        let packages = known_packages(snapshot, machine);
+        let evaluated = match packages {
+            None => twins.blank(merged),
+            Some((report, digest, inventory)) => {
+                let kept_back = self.kept_back(merged, report, digest, inventory);
+                twins.of(resources, merged, (digest, inventory), machine, report, kept_back, known)
+            }
         };
-        let kept_back = self.kept_back(merged, report, digest, inventory);
-        let kernels = Kernels::of(resources, merged, report);
-        let twins = Twins {
-            merged: address,
-            inventory: digest,
-            holds: &machine.holds,
-            kept_back: kept_back.clone(),
-            kernels: kernels.clone(),
-        };
-        let make = || {
-            let merged = kernels.tidied(extended(merged, inventory, &kept_back, known));
-            let inventory = Some((digest, inventory));
-            let holds = &machine.holds;
-            let evaluation = Evaluation::of(resources, &merged, inventory, holds, kept_back, &kernels);
-            (merged, Rc::new(evaluation))
-        };
-        self.evaluations.entry(twins).or_insert_with(make).clone()
+        let inventory = packages.map(|(_, digest, inventory)| (digest, inventory));
+        let make = || Rc::new(Evaluation::new(evaluated.judgement.clone(), inventory));
+        let evaluation = self.evaluations.entry(Arc::as_ptr(&evaluated)).or_insert_with(make).clone();
+        (evaluated, evaluation)
     }
 
     /// The upgrades that a machine lacks.

@@ -1,10 +1,11 @@
 //! What one set of requirements comes to on one inventory, and which part of it may be one transaction (rules V2, A7).
 //!
 //! Machines that share baselines, architecture, inventory and our holds share the answer: in a fleet of twins it is
-//! worked out once.
+//! worked out once, and kept (`twins`).
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -19,11 +20,9 @@ use crate::phasing::KeptBack;
 use crate::select::Resources;
 use crate::target::{Judged, Outcome, judge};
 
-/// The shared answer.
-#[derive(Debug)]
-pub(crate) struct Evaluation<'a> {
-    pub(crate) inventory: Option<&'a Inventory>,
-    digest: Option<&'a Digest>,
+/// What requirements come to, whatever apt was asked so far.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Judgement {
     /// Along `Merged::enforced`; empty without an inventory.
     pub(crate) judged: Vec<Judged>,
     /// Along `Merged::observed`.
@@ -36,6 +35,14 @@ pub(crate) struct Evaluation<'a> {
     pub(crate) selects_kernels: bool,
     /// The kernels that go when the one that is asked for comes, so that as many stay as are to be kept (rule K3).
     pub(crate) spares: Vec<PackageKey>,
+}
+
+/// The answer that machines share in one round. It reads as its judgement.
+#[derive(Debug)]
+pub(crate) struct Evaluation<'a> {
+    pub(crate) inventory: Option<&'a Inventory>,
+    digest: Option<&'a Digest>,
+    judgement: Arc<Judgement>,
     choices: RefCell<BTreeMap<Vec<usize>, Rc<Choice>>>,
     /// The proposals that were looked for.
     asked: RefCell<BTreeSet<ProposalKey>>,
@@ -54,53 +61,39 @@ pub(crate) struct Choice {
     pub(crate) refused: Vec<(usize, Reason)>,
 }
 
-impl<'a> Evaluation<'a> {
+impl Judgement {
     pub(crate) fn of(
         resources: &Resources<'_>,
         merged: &Merged,
-        inventory: Option<(&'a Digest, &'a Inventory)>,
+        inventory: &Inventory,
         our_holds: &BTreeSet<PackageKey>,
         kept_back: KeptBack,
-        kernels: &Kernels<'_>,
+        kernels: &Kernels,
     ) -> Self {
-        let mut found = Self {
-            inventory: inventory.map(|(_, inventory)| inventory),
-            digest: inventory.map(|(digest, _)| digest),
-            judged: Vec::new(),
-            observed: Vec::new(),
-            lifts: BTreeSet::new(),
-            kept_back,
-            selects_kernels: kernels.selects,
-            spares: Vec::new(),
-            choices: RefCell::default(),
-            asked: RefCell::default(),
+        let judge = |one| judge(resources, one, inventory, our_holds, &kept_back);
+        let judged = merged.enforced.iter().map(judge).collect();
+        let observed = merged.observed.iter().map(judge).collect();
+        let held = |key: &&PackageKey| inventory.holds(key);
+        // About a package in conflict nothing is done, its hold included (rule S2).
+        let wanted = |key: &PackageKey| {
+            merged.enforced.iter().any(|one| one.key == *key && (one.hold || one.conflict))
         };
-        if let Some((_, inventory)) = inventory {
-            let judge = |one| judge(resources, one, inventory, our_holds, &found.kept_back);
-            let judged = merged.enforced.iter().map(judge).collect();
-            let observed = merged.observed.iter().map(judge).collect();
-            (found.judged, found.observed) = (judged, observed);
-            found.boot(resources, merged, kernels);
-            let held = |key: &&PackageKey| inventory.holds(key);
-            // About a package in conflict nothing is done, its hold included (rule S2).
-            let wanted = |key: &PackageKey| {
-                merged.enforced.iter().any(|one| one.key == *key && (one.hold || one.conflict))
-            };
-            found.lifts = our_holds.iter().filter(held).filter(|key| !wanted(key)).cloned().collect();
-        }
+        let lifts = our_holds.iter().filter(held).filter(|key| !wanted(key)).cloned().collect();
+        let selects_kernels = kernels.selects;
+        let mut found = Self { judged, observed, lifts, kept_back, selects_kernels, spares: Vec::new() };
+        found.boot(resources, merged, inventory, kernels);
         found
     }
 
     /// Judges kernels on: by what runs.
-    fn boot(&mut self, resources: &Resources<'_>, merged: &Merged, kernels: &Kernels<'_>) {
+    fn boot(&mut self, resources: &Resources<'_>, merged: &Merged, inventory: &Inventory, kernels: &Kernels) {
         if let Some(wish) = &merged.kernel {
             let key = &merged.enforced[wish.place].key;
             kernels.enforced(wish, key, &mut self.judged[wish.place]);
             if let Outcome::Change(Some(_)) = &self.judged[wish.place].outcome {
                 self.spares = kernels.spares(key, wish.keep, 1);
                 // What somebody holds stays, and is one of those that are kept (rule V6).
-                let held = |key: &PackageKey| self.inventory.is_some_and(|inventory| inventory.holds(key));
-                self.spares.retain(|spare| merged.place_of(spare).is_none() && !held(spare));
+                self.spares.retain(|spare| merged.place_of(spare).is_none() && !inventory.holds(spare));
             }
         }
         for (place, one) in merged.observed.iter().enumerate() {
@@ -121,36 +114,50 @@ impl<'a> Evaluation<'a> {
         self.kept_back.contains(&package.key)
     }
 
-    /// The same, but for these targets.
-    pub(crate) fn with(&self, targets: &[(usize, DebianVersion)]) -> Self {
-        let Self {
-            inventory,
-            digest,
-            judged,
-            observed,
-            lifts,
-            kept_back,
-            selects_kernels,
-            spares,
-            choices: _,
-            asked: _,
-        } = self;
-        let mut judged = judged.clone();
-        for (place, version) in targets {
-            judged[*place].outcome = Outcome::Change(Some(version.clone()));
-        }
+    /// Whether dpkg left a package that a requirement names unfinished.
+    pub(crate) fn needs_repair(&self) -> bool {
+        self.judged.iter().any(|judged| judged.outcome == Outcome::Repair)
+    }
+
+    /// Whether one may stand for the other, to the letter. What is hard to compare and rare is taken to differ.
+    pub(crate) fn is_alike(&self, other: &Self) -> bool {
+        let are_alike = |left: &[Judged], right: &[Judged]| {
+            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| left.is_alike(right))
+        };
+        let Self { judged, observed, lifts, kept_back, selects_kernels, spares } = self;
+        *selects_kernels == other.selects_kernels
+            && (lifts, kept_back, spares) == (&other.lifts, &other.kept_back, &other.spares)
+            && are_alike(judged, &other.judged)
+            && are_alike(observed, &other.observed)
+    }
+}
+
+impl Deref for Evaluation<'_> {
+    type Target = Judgement;
+
+    fn deref(&self) -> &Judgement {
+        &self.judgement
+    }
+}
+
+impl<'a> Evaluation<'a> {
+    pub(crate) fn new(judgement: Arc<Judgement>, inventory: Option<(&'a Digest, &'a Inventory)>) -> Self {
         Self {
-            inventory: *inventory,
-            digest: *digest,
-            judged,
-            observed: observed.clone(),
-            lifts: lifts.clone(),
-            kept_back: kept_back.clone(),
-            selects_kernels: *selects_kernels,
-            spares: spares.clone(),
+            inventory: inventory.map(|(_, inventory)| inventory),
+            digest: inventory.map(|(digest, _)| digest),
+            judgement,
             choices: RefCell::default(),
             asked: RefCell::default(),
         }
+    }
+
+    /// The same, but for these targets.
+    pub(crate) fn with(&self, targets: &[(usize, DebianVersion)]) -> Self {
+        let mut judgement = Judgement::clone(&self.judgement);
+        for (place, version) in targets {
+            judgement.judged[*place].outcome = Outcome::Change(Some(version.clone()));
+        }
+        Self::new(Arc::new(judgement), self.digest.zip(self.inventory))
     }
 
     /// Whether apt, or a baseline, refuses one requirement's change even by itself, as far as the machine was asked.
@@ -167,11 +174,6 @@ impl<'a> Evaluation<'a> {
     /// The proposals that were looked for so far: what is chosen may be another once one of them comes or goes.
     pub(crate) fn asked(&self) -> BTreeSet<ProposalKey> {
         self.asked.borrow().clone()
-    }
-
-    /// Whether dpkg left a package that a requirement names unfinished.
-    pub(crate) fn needs_repair(&self) -> bool {
-        self.judged.iter().any(|judged| judged.outcome == Outcome::Repair)
     }
 
     /// How to go about the `ready` requirements: all in one transaction if that may be, else those that may be by

@@ -4,12 +4,13 @@
 //! (`target`). Here it is judged on: is what is installed what runs, with the command line asked for, and is it what boots
 //! by default? Which kernels are too many is here, too. How a kernel comes to boot is in `boots`.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use muster_model::{
-    Architecture, Capability, CommandLine, Followed, InstalledKernel, KernelChoice, PackageKey, PackageWish,
-    Reason, Report, VersionRequirement, kernel_flavour,
+    Architecture, Capability, CommandLine, Followed, InstalledKernel, Kernel, KernelChoice, PackageKey,
+    PackageName, PackageWish, Reason, Report, Shared, VersionRequirement, kernel_flavour,
 };
 use smol_str::{SmolStr, format_smolstr};
 
@@ -73,18 +74,17 @@ pub(crate) fn wish(
 
 /// What a machine reports of its kernels, as far as it is asked: part of what machines share that are alike.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Kernels<'a> {
+pub(crate) struct Kernels {
     /// It can let a new kernel boot on trial (rule K2).
     pub(crate) selects: bool,
     /// Absent where no kernel baseline picks it.
-    facts: Option<Facts<'a>>,
+    facts: Option<Facts>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Facts<'a> {
-    booted: &'a SmolStr,
-    next: Option<&'a SmolStr>,
-    installed: &'a [InstalledKernel],
+/// They compare by what is looked at, to the letter: a command line is each machine's own, and fits or does not.
+#[derive(Clone, Debug)]
+struct Facts {
+    kernel: Shared<Kernel>,
     /// The running release was replaced in place, and waits for a boot.
     replaced: bool,
     /// Whether the command line is as the deciding baselines want it.
@@ -93,22 +93,55 @@ struct Facts<'a> {
     observed_fit: Vec<bool>,
 }
 
-impl<'a> Kernels<'a> {
-    pub(crate) fn of(resources: &Resources<'_>, merged: &Merged, report: &'a Report) -> Self {
+impl Ord for Facts {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let Self { kernel, replaced, line_fits, observed_fit } = self;
+        let fits = (replaced, line_fits, observed_fit);
+        let order = fits.cmp(&(&other.replaced, &other.line_fits, &other.observed_fit));
+        if order.is_ne() || std::ptr::eq(&**kernel, &*other.kernel) {
+            return order;
+        }
+        let Kernel { booted, installed, next_boot, command_line: _ } = &**kernel;
+        let runs = (booted, next_boot).cmp(&(&other.kernel.booted, &other.kernel.next_boot));
+        runs.then_with(|| installed.iter().map(letters).cmp(other.kernel.installed.iter().map(letters)))
+    }
+}
+
+impl PartialOrd for Facts {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Facts {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Facts {}
+
+/// One installed kernel with its versions as they are written: `1.0` and `0:1.0` are equal, and people read them.
+fn letters(kernel: &InstalledKernel) -> (&SmolStr, &PackageName, &str, Vec<(&PackageName, &str)>) {
+    let InstalledKernel { release, package, version, followed_by } = kernel;
+    let followed_by = followed_by.iter().map(|(package, version)| (package, version.as_str()));
+    (release, package, version.as_str(), followed_by.collect())
+}
+
+impl Kernels {
+    pub(crate) fn of(resources: &Resources<'_>, merged: &Merged, report: &Report) -> Self {
         let selects = report.capabilities.contains(&Capability::KernelSelection);
         let kernel_of = |one: &Requirement| one.by.first().and_then(|by| resources.packages[*by].kernel);
         let observes = merged.observed.iter().any(|one| kernel_of(one).is_some());
         if merged.kernel.is_none() && !observes {
             return Self { selects, facts: None };
         }
-        let muster_model::Kernel { booted, installed, next_boot, command_line } = &*report.kernel;
+        let Kernel { booted, installed, next_boot: _, command_line } = &*report.kernel;
         let fits = |line: &CommandLine| line.fits(command_line);
         let image = installed.iter().find(|kernel| kernel.release == *booted);
         let waits = report.reboot_required.as_ref();
         let facts = Facts {
-            booted,
-            next: next_boot.as_ref(),
-            installed,
+            kernel: report.kernel.clone(),
             replaced: waits
                 .zip(image)
                 .is_some_and(|(waits, image)| waits.packages.contains(image.package.as_str())),
@@ -144,7 +177,7 @@ impl<'a> Kernels<'a> {
             (other, _) => return other.clone(),
         };
         let follows = |kernel: &&InstalledKernel| kernel.followed_by.get(&key.name) == Some(version);
-        let Some(image) = facts.installed.iter().find(follows) else {
+        let Some(image) = facts.kernel.installed.iter().find(follows) else {
             return Outcome::Blocked(Reason::NoKernel { package: key.clone() });
         };
         let choice = || {
@@ -154,9 +187,9 @@ impl<'a> Kernels<'a> {
                 followed: Some(Followed { package: key.clone(), version: version.clone() }),
             })
         };
-        let runs = image.release == *facts.booted && !facts.replaced && line_fits;
+        let runs = image.release == facts.kernel.booted && !facts.replaced && line_fits;
         match (runs, self.selects) {
-            (true, true) if facts.next.is_some_and(|next| *next != image.release) => {
+            (true, true) if facts.kernel.next_boot.as_ref().is_some_and(|next| *next != image.release) => {
                 Outcome::SetDefault(choice())
             }
             (true, _) => judged.outcome.clone(),
@@ -170,14 +203,15 @@ impl<'a> Kernels<'a> {
     /// kernel is on trial, that is what boots next.
     pub(crate) fn spares(&self, key: &PackageKey, keep: usize, coming: usize) -> Vec<PackageKey> {
         let Some(facts) = self.facts.as_ref().filter(|_| self.selects) else { return Vec::new() };
-        let Some(next) = facts.next else { return Vec::new() };
+        let Some(next) = &facts.kernel.next_boot else { return Vec::new() };
         let follows = |kernel: &&InstalledKernel| kernel.followed_by.contains_key(&key.name);
-        let Some(followed) = facts.installed.iter().find(follows) else { return Vec::new() };
+        let Some(followed) = facts.kernel.installed.iter().find(follows) else { return Vec::new() };
         let flavour = kernel_flavour(&followed.release);
-        let all = || facts.installed.iter().filter(|kernel| kernel_flavour(&kernel.release) == flavour);
+        let all =
+            || facts.kernel.installed.iter().filter(|kernel| kernel_flavour(&kernel.release) == flavour);
         let many = (all().count() + coming).saturating_sub(keep);
         let mut free: Vec<&InstalledKernel> = all()
-            .filter(|kernel| kernel.release != *facts.booted && kernel.release != *next)
+            .filter(|kernel| kernel.release != facts.kernel.booted && kernel.release != *next)
             .filter(|kernel| kernel.followed_by.is_empty())
             .collect();
         free.sort_by(|a, b| (&a.version, &a.release).cmp(&(&b.version, &b.release)));
@@ -195,10 +229,10 @@ impl<'a> Kernels<'a> {
         let requirement = &merged.enforced[wish.place];
         let is_settled = facts.line_fits
             && !facts.replaced
-            && facts.next == Some(facts.booted)
-            && facts.installed.iter().any(|kernel| {
+            && facts.kernel.next_boot.as_ref() == Some(&facts.kernel.booted)
+            && facts.kernel.installed.iter().any(|kernel| {
                 let followed = kernel.followed_by.get(&requirement.key.name);
-                kernel.release == *facts.booted
+                kernel.release == facts.kernel.booted
                     && followed.is_some_and(|version| requirement.version.satisfied_by(version))
             });
         let spares = self.spares(&requirement.key, wish.keep, 0);

@@ -8,8 +8,8 @@
 //! (`summary`). [`forecast`] runs it forward.
 //!
 //! [`Planner`] makes the same plan again and again, at the cost of what changed in between: it keeps what each machine counts
-//! for, and the sums of that (`known`); who may start is decided by classes of machines that count alike (`admit`). There is
-//! one way to a plan: from scratch is a planner's first.
+//! for, and the sums of that (`known`), and what twins come to (`twins`); who may start is decided by classes of machines
+//! that count alike (`admit`). There is one way to a plan: from scratch is a planner's first.
 
 mod admit;
 mod attempts;
@@ -38,6 +38,7 @@ mod summary;
 mod target;
 mod timer;
 mod transaction;
+mod twins;
 mod upgrade;
 mod window;
 

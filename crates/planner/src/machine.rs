@@ -162,7 +162,7 @@ fn judge(world: &World<'_>, case: &Case<'_>) -> States {
         .enumerate()
         .map(|(place, (requirement, judged))| {
             let key = &requirement.key;
-            let is_kernel = is_kernel(case, place);
+            let is_kernel = || is_kernel(case, place);
             let retry = |subject| case.history.retry(case.machine, subject, world.timer);
             let gated = || world.rollouts.gate(world.resources, case, requirement, judged);
             let stuck = match &judged.outcome {
@@ -179,7 +179,7 @@ fn judge(world: &World<'_>, case: &Case<'_>) -> States {
                     .or_else(|| {
                         let passes =
                             || world.overrides.of_change(world.resources, requirement, &judged.outcome);
-                        if is_kernel { boots::closed(world, case, &passes()) } else { None }
+                        if is_kernel() { boots::closed(world, case, &passes()) } else { None }
                     }),
                 Outcome::Boot(choice) => gated().or_else(|| boots::hindered(world, case, choice)),
                 Outcome::SetDefault(choice) => retry(Subject::Kernel(choice)),

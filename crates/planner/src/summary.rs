@@ -8,6 +8,7 @@ use muster_model::{
 };
 
 use crate::case::Case;
+use crate::merge::Merged;
 use crate::presence::Hearing;
 use crate::select::Resources;
 use crate::timer::Timer;
@@ -79,9 +80,9 @@ impl Mark {
 pub(crate) type Conflicts = Vec<(usize, PackageKey, usize)>;
 
 /// Both sides of a conflict say so (rule S2).
-pub(crate) fn conflicts(case: &Case<'_>) -> Conflicts {
+pub(crate) fn conflicts(merged: &Merged) -> Conflicts {
     let mut conflicts = Conflicts::new();
-    for requirement in case.merged.enforced.iter().filter(|requirement| requirement.conflict) {
+    for requirement in merged.enforced.iter().filter(|requirement| requirement.conflict) {
         for one in &requirement.by {
             // A baseline that contradicts itself names itself.
             let others = requirement.by.iter().filter(|other| *other != one || requirement.by.len() == 1);

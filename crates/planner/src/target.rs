@@ -56,6 +56,38 @@ pub(crate) struct Judged {
     pub(crate) held: bool,
 }
 
+impl Judged {
+    /// Whether one may stand for the other, to the letter: `1.0` and `0:1.0` are the same version, and people read the one
+    /// that is written. What is hard to compare and rare is taken to differ.
+    pub(crate) fn is_alike(&self, other: &Self) -> bool {
+        fn text(version: &Option<DebianVersion>) -> Option<&str> {
+            version.as_ref().map(DebianVersion::as_str)
+        }
+        let are_alike =
+            |left: &Option<DebianVersion>, right: &Option<DebianVersion>| text(left) == text(right);
+        self.held == other.held
+            && are_alike(&self.installed, &other.installed)
+            && match (&self.outcome, &other.outcome) {
+                (Outcome::Met, Outcome::Met)
+                | (Outcome::Hold, Outcome::Hold)
+                | (Outcome::Repair, Outcome::Repair)
+                | (Outcome::NotCovered, Outcome::NotCovered) => true,
+                (Outcome::Change(left), Outcome::Change(right)) => are_alike(left, right),
+                (
+                    Outcome::Met
+                    | Outcome::Hold
+                    | Outcome::Repair
+                    | Outcome::NotCovered
+                    | Outcome::Change(_)
+                    | Outcome::Boot(_)
+                    | Outcome::SetDefault(_)
+                    | Outcome::Blocked(_),
+                    _,
+                ) => false,
+            }
+    }
+}
+
 pub(crate) fn judge(
     resources: &Resources<'_>,
     requirement: &Requirement,

@@ -9,10 +9,11 @@ use smol_str::SmolStr;
 use crate::budget::Standing;
 use crate::case::Case;
 use crate::known::{Known, net::Net};
-use crate::rollout::{Share, failures, has_seats};
+use crate::rollout::{failures, has_seats};
 use crate::select::Resources;
-use crate::summary::{self, Conflicts};
+use crate::summary::Conflicts;
 use crate::timer::Timers;
+use crate::twins::Twins;
 use crate::upgrade::{self, recorded};
 
 impl Known {
@@ -25,7 +26,9 @@ impl Known {
     ) -> bool {
         let mut net = Net::new();
         for (place, lacks) in lacks {
-            net.change(&mut self.kept[place].lacks, lacks);
+            let kept = &mut self.kept[place];
+            net.change(kept.lacks.as_ref(), lacks.as_ref());
+            kept.lacks = lacks;
         }
         let mut learned = false;
         net.apply(
@@ -73,6 +76,10 @@ impl Known {
             known.entry(upgrade.clone()).or_default().extend(by.keys());
         }
         let differs = known != self.upgrades;
+        if differs {
+            // What is asked of machines follows from it.
+            self.twins = Twins::default();
+        }
         self.upgrades = known;
         differs
     }
@@ -86,33 +93,20 @@ impl Known {
         machines: &[(usize, &Arc<Machine>)],
         timers: &mut Timers<'_>,
     ) {
-        let mut shares: BTreeMap<*const (), Arc<Share>> = BTreeMap::new();
-        let mut conflicts: BTreeMap<*const (), Option<Arc<Conflicts>>> = BTreeMap::new();
         let mut net = Net::new();
         let mut net_conflicts = Net::new();
         self.of_set.resize(self.selection.sets.sets().len(), 0);
         for (number, (case, (place, machine))) in cases.iter().zip(machines).enumerate() {
             let standing =
                 timers.of(number, |timer| Standing::of(snapshot, resources, case, &mut self.charges, timer));
-            let share = case.is_member().then(|| {
-                let address = std::rc::Rc::as_ptr(&case.evaluation).cast::<()>();
-                let made = || {
-                    let mut share = Arc::new(Share::of(case));
-                    self.shares.pool(&mut share);
-                    share
-                };
-                shares.entry(address).or_insert_with(made).clone()
-            });
-            let address = Arc::as_ptr(&case.merged).cast::<()>();
-            let about = conflicts.entry(address).or_insert_with(|| {
-                let found = summary::conflicts(case);
-                (!found.is_empty()).then(|| Arc::new(found))
-            });
             let failures = failures(case, &self.rollouts.references);
             let failures = (!failures.is_empty()).then_some(failures);
             let kept = &mut self.kept[*place];
-            net.change(&mut kept.share, share);
-            net_conflicts.change(&mut kept.conflicts, about.clone());
+            let share = case.is_member().then_some(&case.evaluated.share);
+            net.change(kept.share.as_ref(), share);
+            kept.share = share.cloned();
+            net_conflicts.change(kept.conflicts.as_ref(), case.evaluated.conflicts.as_ref());
+            kept.conflicts.clone_from(&case.evaluated.conflicts);
             if let (Some((turn, _)), Some(standing)) =
                 (kept.queued.take().map(|queued| *queued), &kept.standing)
             {

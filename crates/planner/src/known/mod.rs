@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use muster_model::{
     ActivityName, ActivityPools, BaselineSummary, DebianVersion, Digest, Instant, Item, Machine, MachineName,
-    OutcomeReason, PackageKey, Plan, Pool, ProposalKey, Snapshot, WindowSummary,
+    OutcomeReason, PackageKey, Plan, ProposalKey, Snapshot, WindowSummary,
 };
 
 use crate::admit::{Queue, Turn};
@@ -32,6 +32,7 @@ use crate::rollout::{Facts, Lowered, Rollouts, Share, Tied};
 use crate::select::{Picked, Resources, Selection};
 use crate::summary::{self, Conflicts, Mark};
 use crate::timer::{Timer, Timers};
+use crate::twins::Twins;
 use crate::upgrade;
 use crate::window::Windows;
 
@@ -129,7 +130,7 @@ pub(crate) struct Known {
     pub(crate) plan: Plan,
     changed: BTreeSet<MachineName>,
     alike: Alike,
-    shares: Pool<Share>,
+    twins: Twins,
     /// What drafts that wait for their turn have alike.
     waiting: ActivityPools,
     /// In the order of their names.
@@ -173,7 +174,7 @@ impl Known {
             plan: Plan::default(),
             changed: BTreeSet::new(),
             alike: Alike::default(),
-            shares: Pool::default(),
+            twins: Twins::default(),
             waiting: ActivityPools::default(),
             kept: snapshot.machines.values().map(Kept::new).collect(),
             selection: Selection::new(&resources),
@@ -288,7 +289,8 @@ impl Known {
         let histories: Vec<case::Kept<'_>> =
             machines.iter().map(|(_, machine)| case::history(snapshot, machine)).collect();
         let mut timers = Timers::new(&timer, machines.len());
-        let cases = asked.cases(snapshot, &resources, &histories, &self.upgrades, &mut timers);
+        let cases =
+            asked.cases(snapshot, &resources, &histories, &self.upgrades, &mut self.twins, &mut timers);
         let groups_before = self.groups.clone();
         self.count(snapshot, &resources, &cases, &machines, &mut timers);
         let turned = self.groups.limit(&resources);
@@ -362,6 +364,7 @@ impl Known {
         }
         self.conclude(&resources, &cases, &settled, &timers, &late);
         self.sum_up(snapshot, &resources);
+        self.twins.trim(self.kept.len());
         Next::Done
     }
 }

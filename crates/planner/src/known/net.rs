@@ -11,9 +11,9 @@ impl<T: PartialEq> Net<T> {
         Self(BTreeMap::new())
     }
 
-    /// One machine has `new` in place of what it had.
-    pub(crate) fn change(&mut self, old: &mut Option<Arc<T>>, new: Option<Arc<T>>) {
-        let same = match (old.as_ref(), new.as_ref()) {
+    /// One machine has `new` in place of `old`.
+    pub(crate) fn change(&mut self, old: Option<&Arc<T>>, new: Option<&Arc<T>>) {
+        let same = match (old, new) {
             (Some(old), Some(new)) => Arc::ptr_eq(old, new) || old == new,
             (None, None) => true,
             (Some(_), None) | (None, Some(_)) => false,
@@ -21,17 +21,16 @@ impl<T: PartialEq> Net<T> {
         if same {
             return;
         }
-        if let Some(old) = old.take() {
+        if let Some(old) = old {
             self.of(old).2 += 1;
         }
-        if let Some(new) = &new {
-            self.of(new.clone()).1 += 1;
+        if let Some(new) = new {
+            self.of(new).1 += 1;
         }
-        *old = new;
     }
 
-    fn of(&mut self, shared: Arc<T>) -> &mut (Arc<T>, usize, usize) {
-        self.0.entry(Arc::as_ptr(&shared)).or_insert((shared, 0, 0))
+    fn of(&mut self, shared: &Arc<T>) -> &mut (Arc<T>, usize, usize) {
+        self.0.entry(Arc::as_ptr(shared)).or_insert_with(|| (shared.clone(), 0, 0))
     }
 
     /// What is to be counted in, by how many, and then what is to be counted out.

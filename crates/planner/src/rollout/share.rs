@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use muster_model::{Digest, Item};
+use muster_model::{Digest, Inventory, Item};
 
-use crate::case::Case;
+use crate::evaluate::Judgement;
+use crate::merge::Merged;
 use crate::rollout::item::item_of;
 
 /// An item of one baseline on such machines.
@@ -28,13 +29,12 @@ pub(crate) struct Share {
 }
 
 impl Share {
-    pub(crate) fn of(case: &Case<'_>) -> Self {
-        let evaluation = &case.evaluation;
+    pub(crate) fn of(merged: &Merged, judgement: &Judgement, inventory: Option<&Inventory>) -> Self {
         let mut items: Vec<Held> = Vec::new();
         // What is named and upgraded is one item.
         let mut known: BTreeSet<(usize, Item)> = BTreeSet::new();
-        let doubles = case.merged.enforced.len() > case.merged.named;
-        for (requirement, judged) in case.merged.enforced.iter().zip(&evaluation.judged) {
+        let doubles = merged.enforced.len() > merged.named;
+        for (requirement, judged) in merged.enforced.iter().zip(&judgement.judged) {
             let Some((item, has)) = item_of(requirement, judged) else { continue };
             for baseline in requirement.by.iter().copied() {
                 if !doubles || known.insert((baseline, item.clone())) {
@@ -45,7 +45,7 @@ impl Share {
         let mut lacking: Vec<usize> = items.iter().filter(|one| !one.has).map(|one| one.baseline).collect();
         lacking.sort_unstable();
         lacking.dedup();
-        let inventory = evaluation.inventory.filter(|_| !lacking.is_empty());
+        let inventory = inventory.filter(|_| !lacking.is_empty());
         items.shrink_to_fit();
         Self { items, lists: inventory.map(|inventory| inventory.lists.clone()), lacking }
     }
