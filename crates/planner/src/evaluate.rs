@@ -91,9 +91,7 @@ impl Judgement {
             let key = &merged.enforced[wish.place].key;
             kernels.enforced(wish, key, &mut self.judged[wish.place]);
             if let Outcome::Change(Some(_)) = &self.judged[wish.place].outcome {
-                self.spares = kernels.spares(key, wish.keep, 1);
-                // What somebody holds stays, and is one of those that are kept (rule V6).
-                self.spares.retain(|spare| merged.place_of(spare).is_none() && !inventory.holds(spare));
+                self.spares = kernels.spares(merged, wish, 1, |spare| inventory.holds(spare));
             }
         }
         for (place, one) in merged.observed.iter().enumerate() {

@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use muster_model::{
-    Architecture, Capability, CommandLine, Followed, InstalledKernel, Kernel, KernelChoice, PackageKey,
-    PackageName, PackageWish, Reason, Report, Shared, VersionRequirement, kernel_flavour,
+    Architecture, Capability, CommandLine, Followed, InstalledKernel, Inventory, Kernel, KernelChoice,
+    PackageKey, PackageName, PackageWish, Reason, Report, Shared, VersionRequirement, kernel_flavour,
 };
 use smol_str::{SmolStr, format_smolstr};
 
@@ -200,8 +200,16 @@ impl Kernels {
 
     /// The kernels that are too many where `coming` more come: of the flavour that the package brings, the oldest that
     /// neither run, nor boot next, nor are followed by a package (rule K3). The last good one is one of the former: while a
-    /// kernel is on trial, that is what boots next.
-    pub(crate) fn spares(&self, key: &PackageKey, keep: usize, coming: usize) -> Vec<PackageKey> {
+    /// kernel is on trial, that is what boots next. What is held, or asked for by name, stays, and is one of those that are
+    /// kept (rule V6).
+    pub(crate) fn spares(
+        &self,
+        merged: &Merged,
+        wish: &KernelWish,
+        coming: usize,
+        is_held: impl Fn(&PackageKey) -> bool,
+    ) -> Vec<PackageKey> {
+        let key = &merged.enforced[wish.place].key;
         let Some(facts) = self.facts.as_ref().filter(|_| self.selects) else { return Vec::new() };
         let Some(next) = &facts.kernel.next_boot else { return Vec::new() };
         let follows = |kernel: &&InstalledKernel| kernel.followed_by.contains_key(&key.name);
@@ -209,22 +217,34 @@ impl Kernels {
         let flavour = kernel_flavour(&followed.release);
         let all =
             || facts.kernel.installed.iter().filter(|kernel| kernel_flavour(&kernel.release) == flavour);
-        let many = (all().count() + coming).saturating_sub(keep);
-        let mut free: Vec<&InstalledKernel> = all()
-            .filter(|kernel| kernel.release != facts.kernel.booted && kernel.release != *next)
-            .filter(|kernel| kernel.followed_by.is_empty())
-            .collect();
-        free.sort_by(|a, b| (&a.version, &a.release).cmp(&(&b.version, &b.release)));
+        let many = (all().count() + coming).saturating_sub(wish.keep);
         let of = |kernel: &InstalledKernel| PackageKey {
             name: kernel.package.clone(),
             architecture: key.architecture.clone(),
         };
-        free.into_iter().take(many).map(of).collect()
+        let named = |key: &PackageKey| merged.place_of(key).map(|place| merged.enforced[place].wish);
+        let stays = |key: &PackageKey| match named(key) {
+            Some(PackageWish::Present) => true,
+            // It goes by that.
+            Some(PackageWish::Absent) => false,
+            None => is_held(key),
+        };
+        let mut free: Vec<&InstalledKernel> = all()
+            .filter(|kernel| kernel.release != facts.kernel.booted && kernel.release != *next)
+            .filter(|kernel| kernel.followed_by.is_empty() && !stays(&of(kernel)))
+            .collect();
+        free.sort_by(|a, b| (&a.version, &a.release).cmp(&(&b.version, &b.release)));
+        free.into_iter().take(many).map(of).filter(|key| named(key).is_none()).collect()
     }
 
     /// What is asked of a machine whose kernel is as wanted, with the kernels that are to go. While a kernel is to come,
-    /// they go with it, in one transaction; while one is on trial, none goes.
-    pub(crate) fn tidied(&self, merged: Arc<Merged>) -> Arc<Merged> {
+    /// they go with it, in one transaction; while one is on trial, none goes. What somebody holds who is not us stays.
+    pub(crate) fn tidied(
+        &self,
+        merged: Arc<Merged>,
+        inventory: &Inventory,
+        our_holds: &BTreeSet<PackageKey>,
+    ) -> Arc<Merged> {
         let (Some(wish), Some(facts)) = (&merged.kernel, &self.facts) else { return merged };
         let requirement = &merged.enforced[wish.place];
         let is_settled = facts.line_fits
@@ -235,13 +255,14 @@ impl Kernels {
                 kernel.release == facts.kernel.booted
                     && followed.is_some_and(|version| requirement.version.satisfied_by(version))
             });
-        let spares = self.spares(&requirement.key, wish.keep, 0);
+        let is_held = |key: &PackageKey| inventory.holds(key) && !our_holds.contains(key);
+        let spares = self.spares(&merged, wish, 0, is_held);
         if requirement.conflict || !is_settled || spares.is_empty() {
             return merged;
         }
         let (by, priority) = (wish.by.clone(), requirement.priority);
         let mut tidied = Merged::clone(&merged);
-        for key in spares.into_iter().filter(|key| merged.place_of(key).is_none()) {
+        for key in spares {
             let spare = Requirement {
                 key,
                 wish: PackageWish::Absent,

@@ -98,7 +98,7 @@ impl Twins {
             return evaluated.clone();
         }
         let Key { merged: address, inventory: _, holds, kept_back, kernels } = &key;
-        let extended = kernels.tidied(extended(merged, inventory, kept_back, known));
+        let extended = kernels.tidied(extended(merged, inventory, kept_back, known), inventory, holds);
         if !Arc::ptr_eq(&extended, merged) {
             self.kept += extended.enforced.len() + extended.observed.len();
         }

@@ -11,7 +11,7 @@ use muster_model::{
 use muster_planner::{Planner, Touched, plan};
 
 use crate::story::answer;
-use crate::world::{World, read};
+use crate::world::{World, key, read};
 
 /// xorshift64*: the same seed, the same sequence.
 struct Dice(u64);
@@ -161,7 +161,7 @@ impl Course {
 
     /// One thing happens.
     fn happen(&mut self) {
-        match self.dice.below(24) {
+        match self.dice.below(26) {
             0..=4 => self.time_passes(),
             5..=7 => self.report(),
             8 => self.presence(),
@@ -171,6 +171,7 @@ impl Course {
             19..=21 => self.record(),
             22 if self.dice.one_in(4) => self.revise(),
             23 if self.dice.one_in(3) => self.come_or_go(),
+            24..=25 => self.holds(),
             _ => {}
         }
     }
@@ -205,6 +206,17 @@ impl Course {
             let line = machine(&mut self.dice, number);
             self.take(self.read(&line), &name);
         }
+    }
+
+    /// It is recorded that a hold on a machine is ours, or is not.
+    fn holds(&mut self) {
+        let Some(name) = self.some_machine() else { return };
+        let machine = Arc::make_mut(self.world.snapshot.machines.get_mut(&name).unwrap());
+        let key = key("nginx");
+        if !machine.holds.remove(&key) {
+            machine.holds.insert(key);
+        }
+        self.touched.machines.insert(name);
     }
 
     fn presence(&mut self) {

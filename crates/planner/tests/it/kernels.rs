@@ -264,6 +264,41 @@ fn an_old_kernel_that_somebody_holds_does_not_go_with_the_next_one() {
     );
 }
 
+// rule: K3, V6
+#[test]
+fn an_old_kernel_that_somebody_holds_is_one_of_those_that_are_kept() {
+    check(
+        &format!(
+            "kernel k reboot 30m keep 3: linux-image >= 6.1.176
+             machine a selects kernels 6.1.0-46,6.1.0-47,6.1.0-48,6.1.0-49=6.1.170 runs 6.1.0-49 next 6.1.0-49:
+             | linux-image 6.1.170 -> 6.1.176; linux-image-6.1.0-46 6.1.0-46 held; linux-image-6.1.0-47 6.1.0-47; linux-image-6.1.0-48 6.1.0-48
+             {APT}"
+        ),
+        expect![[r#"
+            + a: starts a-1: install linux-image 6.1.170 > 6.1.176, linux-image-6.1.0-47 6.1.0-47 > -, linux-image-6.1.0-48 6.1.0-48 > - with linux-image-6.1.0-50 - > 6.1.0-50 for k | select 6.1.0-50 for k | reboot 6.1.0-50 for k | default 6.1.0-50 for k
+        "#]],
+    );
+}
+
+// rule: K3, V6
+#[test]
+fn a_machine_that_runs_what_it_is_to_run_keeps_an_old_kernel_that_somebody_holds() {
+    check(
+        &format!(
+            "kernel k reboot 30m keep 2: linux-image >= 6.1.176
+             machine a selects kernels 6.1.0-47,6.1.0-49,6.1.0-50=6.1.176 runs 6.1.0-50 next 6.1.0-50:
+             | linux-image 6.1.176; linux-image-6.1.0-47 6.1.0-47 held; linux-image-6.1.0-49 6.1.0-49 held
+             machine b selects kernels 6.1.0-47,6.1.0-48,6.1.0-49,6.1.0-50=6.1.176 runs 6.1.0-50 next 6.1.0-50:
+             | linux-image 6.1.176; linux-image-6.1.0-47 6.1.0-47 held; linux-image-6.1.0-48 6.1.0-48; linux-image-6.1.0-49 6.1.0-49
+             {APT}"
+        ),
+        expect![[r#"
+            = a: converged
+            + b: starts b-1: remove linux-image-6.1.0-48 6.1.0-48 > -, linux-image-6.1.0-49 6.1.0-49 > - for k
+        "#]],
+    );
+}
+
 // rule: K2
 #[test]
 fn another_command_line_is_tried_like_another_kernel() {

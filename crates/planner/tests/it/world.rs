@@ -100,7 +100,7 @@ fn uid(kind: &str, name: &str) -> Uid {
     Uid::parse(&format!("{kind}-{name}")).unwrap()
 }
 
-fn key(name: &str) -> PackageKey {
+pub(crate) fn key(name: &str) -> PackageKey {
     let (name, architecture) = name.split_once('/').unwrap_or((name, "amd64"));
     PackageKey { name: name.parse().unwrap(), architecture: architecture.parse().unwrap() }
 }
