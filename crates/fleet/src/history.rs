@@ -14,6 +14,9 @@ use crate::input::{Effect, Garbage};
 /// The newest failures, which are kept whatever the limits.
 const FAILURES_KEPT: usize = 4;
 
+/// Failures in a row that are kept while they may hold their machine's place (rule B2), at the most.
+const UNRESOLVED_KEPT: usize = 50;
+
 /// How long something must have been unreferenced before it is marked: a machine that comes back after a day's
 /// maintenance finds its inventory.
 const UNREFERENCED: SignedDuration = SignedDuration::from_hours(24);
@@ -108,7 +111,11 @@ fn look(state: &State, machine: &MachineName, now: Instant) -> Look {
     let mut look = Look::default();
     // Of a machine that is gone nothing is judged any more.
     let there = state.world.machines.contains_key(machine);
-    let retried = state.world.machines.get(machine).map_or(0, |machine| machine.retried_through);
+    let (retried, resolved) = state
+        .world
+        .machines
+        .get(machine)
+        .map_or((0, 0), |machine| (machine.retried_through, machine.resolved_through));
     let mut finished = 0;
     let mut failures = 0;
     let mut succeeded: Vec<Discriminant<StepAction>> = Vec::new();
@@ -126,7 +133,12 @@ fn look(state: &State, machine: &MachineName, now: Instant) -> Look {
         // What failed since the last change there is told by that (rule B2).
         let is_last_change = activity.phase.may_have_changed() && !has_last_change;
         has_last_change |= is_last_change;
-        if there && (is_newest || is_last_change) {
+        // It holds its place until somebody resolves it, a later success, or a report that shows what it was to reach.
+        let holds = activity.phase == Phase::Failed
+            && succeeded.is_empty()
+            && activity.spec.name.number > resolved
+            && failures <= UNRESOLVED_KEPT;
+        if there && (is_newest || is_last_change || holds) {
             continue;
         }
         let counts = activity.phase == Phase::Failed

@@ -235,6 +235,34 @@ fn failures_that_count_stay_whatever_came_after_them() {
     assert!(gone.contains(&"delete m0-2".to_owned()) && gone.contains(&"delete m0-3".to_owned()), "{gone:?}");
 }
 
+// rule: A10, B2
+#[test]
+fn a_failure_stays_while_it_holds_its_place() {
+    let mut world = World::new(1, 1);
+    let activity = world.one_pending();
+    let template = world.activities[&activity].clone();
+    for number in 1..=9 {
+        let mut failed = template.clone();
+        failed.spec.name.number = number;
+        if number > 1 {
+            failed.spec.steps[0].action = StepAction::RepairPackages;
+        }
+        (failed.phase, failed.finished) = (Phase::Failed, Some(world.now));
+        world.observe(Change::Activity(Box::new(failed)));
+    }
+    let mut machine = Machine::clone(&world.state.snapshot().machines[&name(0)]);
+    machine.retried_through = 9;
+    world.observe(Change::Machine(Box::new(machine.clone())));
+    world.wait(SignedDuration::from_hours(24 * 31));
+    let deleted = |world: &mut World| -> Vec<String> {
+        short(&world.pass()).into_iter().filter(|text| text.starts_with("delete")).collect()
+    };
+    assert!(deleted(&mut world).is_empty(), "to try again resolves nothing");
+    machine.resolved_through = 3;
+    world.observe(Change::Machine(Box::new(machine)));
+    assert_eq!(deleted(&mut world), ["delete m0-3", "delete m0-2", "delete m0-1"]);
+}
+
 // rule: O3, W7
 #[test]
 fn a_baseline_that_cannot_be_read_for_a_while_keeps_its_bars() {
