@@ -49,7 +49,8 @@ pub struct FleetPolicySpec {
     /// A report that nothing confirmed for so long says nothing any more.
     #[schemars(schema_with = "schema::duration")]
     pub freshness: String,
-    /// How many finished activities are kept for each machine.
+    /// How many finished activities are kept for each machine. More are, while they say something still: failures that hold a
+    /// place in budgets, bar an item or count as attempts, and the successes that made such failures good.
     #[schemars(range(min = 1, max = 1000))]
     pub history_limit: u32,
     /// How long finished activities are kept; the newest of a machine always is.

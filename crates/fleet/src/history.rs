@@ -1,11 +1,13 @@
 //! What goes: old activities (rule A10), rollouts of baselines that are gone, inventories and proposals that nothing
 //! refers to (design §8).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem::{Discriminant, discriminant};
 
 use jiff::SignedDuration;
-use muster_model::{Activity, Instant, Item, MachineName, Phase, Step, StepAction, Target};
+use muster_model::{
+    Activity, ActivityName, Instant, Item, MachineName, PackageKey, Phase, Step, StepAction, Target,
+};
 
 use crate::State;
 use crate::deadlines::ASKED;
@@ -161,7 +163,55 @@ fn look(state: &State, machine: &MachineName, now: Instant) -> Look {
             look.next = Some(look.next.map_or(end, |next| next.min(end)));
         }
     }
+    if there {
+        let gone = look.gone.len();
+        let made_good = made_good(state, machine, &look.gone);
+        look.gone
+            .retain(|effect| !matches!(effect, Effect::DeleteActivity { name } if made_good.contains(name)));
+        look.is_kept_by_record |= look.gone.len() < gone;
+    }
     look
+}
+
+/// Successes that say of a failure which is kept that it counts no more: the first one after it (rule B2), and the first that
+/// brought one of its packages (rules O3, A6). Without them it would count again.
+fn made_good<'a>(state: &'a State, machine: &'a MachineName, gone: &[Effect]) -> BTreeSet<ActivityName> {
+    let goes = |activity: &Activity| {
+        gone.iter()
+            .any(|effect| matches!(effect, Effect::DeleteActivity { name } if *name == activity.spec.name))
+    };
+    let packages = |activity: &'a Activity| {
+        let steps = activity.spec.steps.iter();
+        let requested = steps.flat_map(|step| match &step.action {
+            StepAction::InstallPackages(transaction) | StepAction::RemovePackages(transaction) => {
+                transaction.requested.as_slice()
+            }
+            StepAction::HoldPackages { .. }
+            | StepAction::RepairPackages
+            | StepAction::SelectKernel(_)
+            | StepAction::SetDefaultKernel(_)
+            | StepAction::Reboot { .. } => &[],
+        });
+        requested.map(|change| &change.package)
+    };
+    let mut first: Option<&ActivityName> = None;
+    let mut brought: BTreeMap<&PackageKey, &ActivityName> = BTreeMap::new();
+    let mut kept = BTreeSet::new();
+    for activity in state.world.activities_of(machine).rev() {
+        let name = &activity.spec.name;
+        match activity.phase {
+            Phase::Succeeded => {
+                first = Some(name);
+                brought.extend(packages(activity).map(|package| (package, name)));
+            }
+            Phase::Failed if !goes(activity) => {
+                kept.extend(first.cloned());
+                kept.extend(packages(activity).filter_map(|package| brought.get(package).copied().cloned()));
+            }
+            _ => {}
+        }
+    }
+    kept
 }
 
 /// Whether a failure may still judge what is to come: it failed an item that is on record, so that it counts against that

@@ -263,6 +263,31 @@ fn a_failure_stays_while_it_holds_its_place() {
     assert_eq!(deleted(&mut world), ["delete m0-3", "delete m0-2", "delete m0-1"]);
 }
 
+// rule: A10, B2, B3
+#[test]
+fn what_made_a_failure_good_is_kept_as_long_as_the_failure() {
+    let mut world = World::new(1, 1);
+    let activity = world.one_pending();
+    let template = world.activities[&activity].clone();
+    for number in 1..=20 {
+        let mut old = template.clone();
+        old.spec.name.number = number;
+        if number > 2 {
+            old.spec.steps[0].action = StepAction::RepairPackages;
+        }
+        old.phase = if number == 1 { Phase::Failed } else { Phase::Succeeded };
+        old.finished = Some(world.now);
+        world.observe(Change::Activity(Box::new(old)));
+    }
+    let gone = short(&world.pass());
+    assert!(gone.contains(&"delete m0-3".to_owned()), "{gone:?}");
+    // The failure is kept for what rollouts have on record; without its success it would hold a place again.
+    assert!(
+        !gone.contains(&"delete m0-1".to_owned()) && !gone.contains(&"delete m0-2".to_owned()),
+        "{gone:?}"
+    );
+}
+
 // rule: O3, W7
 #[test]
 fn a_baseline_that_cannot_be_read_for_a_while_keeps_its_bars() {
