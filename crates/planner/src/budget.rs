@@ -284,7 +284,7 @@ impl<'a> Why<'a> {
     }
 
     fn charges(&self, snapshot: &Snapshot, resources: &Resources<'_>, case: &Case<'_>) -> Vec<Charge> {
-        let mut charges = Vec::new();
+        let mut charges = Vec::with_capacity(case.picked.budgets.len() + case.picked.packages.len());
         let mut take = |group: usize, counted: Option<bool>| {
             charges.extend(counted.map(|is_counted| {
                 let holds_place = is_counted && (!self.settles || self.unhealthy);

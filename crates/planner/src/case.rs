@@ -100,19 +100,42 @@ pub(crate) fn history<'a>(snapshot: &'a Snapshot, machine: &'a Machine) -> Kept<
 pub(crate) struct Mergers {
     /// By who asks, and for which architecture.
     known: BTreeMap<(Vec<usize>, Architecture), Arc<Merged>>,
+    /// By the address of what picks, which `Selection` keeps where it is: most machines are found here.
+    of_picked: BTreeMap<usize, Vec<(Architecture, Arc<Merged>)>>,
+}
+
+impl Mergers {
+    fn merge(
+        &mut self,
+        resources: &Resources<'_>,
+        picked: &Arc<Picked>,
+        architecture: &Architecture,
+    ) -> Arc<Merged> {
+        let known = self.of_picked.entry(Arc::as_ptr(picked).addr()).or_default();
+        if let Some((_, merged)) = known.iter().find(|(other, _)| other == architecture) {
+            return merged.clone();
+        }
+        // Budgets and windows have no say in what is asked.
+        let key = (picked.packages.clone(), architecture.clone());
+        let make = || Arc::new(Merged::of(resources, picked, architecture));
+        let merged = self.known.entry(key).or_insert_with(make);
+        known.push((architecture.clone(), merged.clone()));
+        merged.clone()
+    }
 }
 
 /// What machines share, by what it depends on.
 #[derive(Default)]
 struct Shared<'a> {
-    /// By the address of what picks: most machines are found here.
-    picked: BTreeMap<*const Picked, Vec<(Architecture, Arc<Merged>)>>,
     /// By the address of what was evaluated.
     evaluations: BTreeMap<*const Evaluated, Rc<Evaluation<'a>>>,
     phased: Phased<'a>,
     /// What is known of upgrades, by who sees them.
     lacks: BTreeMap<(*const Merged, &'a Digest, KeptBack), Arc<Known>>,
 }
+
+/// A machine as it was when it was looked at before, and what picked it then.
+type Before<'b> = (&'b Machine, &'b Arc<Picked>);
 
 /// Machines that are looked at again, with what is asked of each.
 pub(crate) struct Asked<'a> {
@@ -121,19 +144,22 @@ pub(crate) struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    pub(crate) fn of(
+    pub(crate) fn of<'b>(
         resources: &Resources<'_>,
         selection: &mut Selection,
         mergers: &mut Mergers,
-        machines: impl Iterator<Item = (usize, &'a Machine)>,
+        machines: impl Iterator<Item = (usize, &'a Machine, Option<Before<'b>>)>,
     ) -> Self {
-        let mut shared = Shared::default();
+        let shared = Shared::default();
         let nowhere = Architecture::parse("all").expect("all is an architecture's name");
-        let machines = machines.map(|(place, machine)| {
-            let picked = selection.pick(resources, machine);
+        let machines = machines.map(|(place, machine, before)| {
+            let picked = match before {
+                Some(before) => selection.pick_again(resources, machine, before),
+                None => selection.pick(resources, machine),
+            };
             let reported = machine.reported.as_ref();
             let architecture = reported.map_or(&nowhere, |reported| &reported.report.architecture);
-            let merged = shared.merge(resources, mergers, &picked, architecture);
+            let merged = mergers.merge(resources, &picked, architecture);
             (place, machine, picked, merged)
         });
         let machines = machines.collect();
@@ -189,25 +215,6 @@ impl<'a> Asked<'a> {
 }
 
 impl<'a> Shared<'a> {
-    fn merge(
-        &mut self,
-        resources: &Resources<'_>,
-        mergers: &mut Mergers,
-        picked: &Arc<Picked>,
-        architecture: &Architecture,
-    ) -> Arc<Merged> {
-        let known = self.picked.entry(Arc::as_ptr(picked)).or_default();
-        if let Some((_, merged)) = known.iter().find(|(other, _)| other == architecture) {
-            return merged.clone();
-        }
-        // Budgets and windows have no say in what is asked.
-        let key = (picked.packages.clone(), architecture.clone());
-        let make = || Arc::new(Merged::of(resources, picked, architecture));
-        let merged = mergers.known.entry(key).or_insert_with(make);
-        known.push((architecture.clone(), merged.clone()));
-        merged.clone()
-    }
-
     fn evaluate(
         &mut self,
         snapshot: &'a Snapshot,

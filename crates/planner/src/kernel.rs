@@ -170,7 +170,7 @@ impl Kernels {
 
     fn as_booted(&self, key: &PackageKey, line: &CommandLine, line_fits: bool, judged: &Judged) -> Outcome {
         let Some(facts) = &self.facts else { return judged.outcome.clone() };
-        let incapable = || Outcome::Blocked(Reason::NotCapable { capability: Capability::KernelSelection });
+        let incapable = || Outcome::blocked(Reason::NotCapable { capability: Capability::KernelSelection });
         let version = match (&judged.outcome, &judged.installed) {
             (Outcome::Met | Outcome::Hold, Some(version)) => version,
             (Outcome::Change(_), _) if !self.selects => return incapable(),
@@ -178,7 +178,7 @@ impl Kernels {
         };
         let follows = |kernel: &&InstalledKernel| kernel.followed_by.get(&key.name) == Some(version);
         let Some(image) = facts.kernel.installed.iter().find(follows) else {
-            return Outcome::Blocked(Reason::NoKernel { package: key.clone() });
+            return Outcome::blocked(Reason::NoKernel { package: key.clone() });
         };
         let choice = || {
             Box::new(KernelChoice {
@@ -303,7 +303,7 @@ pub(crate) fn aimed(report: &Report, requirement: &Requirement, outcome: &Outcom
         Outcome::Boot(choice) => Some(format_smolstr!("{}, installed and not booted", choice.release)),
         Outcome::SetDefault(choice) => Some(format_smolstr!("{} as the default", choice.release)),
         Outcome::Change(Some(version)) => Some(format_smolstr!("{}={version}", key.name)),
-        Outcome::Blocked(Reason::NotCapable { .. }) => {
+        Outcome::Blocked(reason) if matches!(**reason, Reason::NotCapable { .. }) => {
             let waits = |kernel: &&InstalledKernel| {
                 let followed = kernel.followed_by.get(&key.name);
                 kernel.release != report.kernel.booted

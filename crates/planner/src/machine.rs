@@ -168,7 +168,7 @@ fn judge(world: &World<'_>, case: &Case<'_>) -> States {
             let stuck = match &judged.outcome {
                 Outcome::Met => return State::Met,
                 Outcome::NotCovered => Some(asked([key.clone()])),
-                Outcome::Blocked(reason) => Some(Verdict::Blocked(reason.clone())),
+                Outcome::Blocked(reason) => Some(Verdict::Blocked(Reason::clone(reason))),
                 Outcome::Hold => cannot_change.clone().or_else(|| retry(Subject::Hold(key))),
                 Outcome::Repair => cannot_change.clone(),
                 Outcome::Change(version) => cannot_change

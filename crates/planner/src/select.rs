@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use muster_model::{Budget, LabelSelector, Machine, Mode, Snapshot, Window};
+use muster_model::{Budget, LabelSelector, Machine, Mode, Shared, Snapshot, Window};
 use smol_str::SmolStr;
 
 use crate::baseline::Baseline;
@@ -101,6 +101,20 @@ impl Selection {
         Self { keys, ..Self::default() }
     }
 
+    /// What picks a machine that was picked before, as it was then.
+    pub(crate) fn pick_again(
+        &mut self,
+        resources: &Resources<'_>,
+        machine: &Machine,
+        (before, picked): (&Machine, &Arc<Picked>),
+    ) -> Arc<Picked> {
+        let is_admitted = |machine: &Machine| (machine.admitted, machine.revoked);
+        if is_admitted(before) == is_admitted(machine) && has_same_labels(before, machine) {
+            return picked.clone();
+        }
+        self.pick(resources, machine)
+    }
+
     /// What picks a machine, of the resources that this is about.
     pub(crate) fn pick(&mut self, resources: &Resources<'_>, machine: &Machine) -> Arc<Picked> {
         if !machine.admitted || machine.revoked {
@@ -127,4 +141,13 @@ impl Selection {
             windows: self.sets.number(places(&resources.windows, |window| picks(&window.selector))),
         }
     }
+}
+
+/// Whether labels and facts, which selectors, waves and zones look at, are the same.
+pub(crate) fn has_same_labels(before: &Machine, after: &Machine) -> bool {
+    std::ptr::eq(before, after) || (before.labels == after.labels && facts(before) == facts(after))
+}
+
+fn facts(machine: &Machine) -> Option<&Shared<BTreeMap<SmolStr, SmolStr>>> {
+    machine.reported.as_ref().map(|reported| &reported.facts)
 }

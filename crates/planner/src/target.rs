@@ -32,10 +32,14 @@ pub(crate) enum Outcome {
     /// The inventory does not say what is on offer.
     NotCovered,
     /// Not to be had.
-    Blocked(Reason),
+    Blocked(Box<Reason>),
 }
 
 impl Outcome {
+    pub(crate) fn blocked(reason: Reason) -> Self {
+        Self::Blocked(Box::new(reason))
+    }
+
     /// The kernel that is to boot, or to become the default.
     pub(crate) fn boots(&self) -> Option<&KernelChoice> {
         match self {
@@ -99,7 +103,7 @@ pub(crate) fn judge(
     let installed = package.and_then(|package| package.installed.as_ref());
     let outcome = if requirement.conflict {
         let baselines = requirement.baselines(resources);
-        Outcome::Blocked(Reason::Conflicted { package: requirement.key.clone(), baselines })
+        Outcome::blocked(Reason::Conflicted { package: requirement.key.clone(), baselines })
     } else if installed.is_none() && !inventory.covers(&requirement.key) {
         Outcome::NotCovered
     } else {
@@ -141,7 +145,7 @@ fn present(
     }
     match best {
         Some(best) => allowed(resources, requirement, installed, our_holds, Some(best)),
-        None => Outcome::Blocked(Reason::Unsatisfiable {
+        None => Outcome::blocked(Reason::Unsatisfiable {
             package: requirement.key.clone(),
             wanted: wording(&requirement.version),
             on_offer: package.map_or(Vec::new(), |package| {
@@ -210,11 +214,11 @@ fn allowed(
         && requirement.by.iter().any(|place| resources.packages[*place].downgrades == Permit::Refuse)
     {
         let (package, installed, target) = (requirement.key.clone(), version.clone(), target.clone());
-        return Outcome::Blocked(Reason::DowngradeNotAllowed { package, installed, target });
+        return Outcome::blocked(Reason::DowngradeNotAllowed { package, installed, target });
     }
     let held = installed.is_some_and(|installed| installed.held);
     if held && !requirement.hold && !our_holds.contains(&requirement.key) {
-        return Outcome::Blocked(Reason::Held { package: requirement.key.clone() });
+        return Outcome::blocked(Reason::Held { package: requirement.key.clone() });
     }
     Outcome::Change(target.cloned())
 }

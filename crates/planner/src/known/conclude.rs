@@ -31,14 +31,15 @@ impl Known {
         let kept = &mut self.kept[case.place];
         let mut asked = draft.asked.clone();
         asked.extend(case.evaluation.asked());
-        if kept.asked != asked {
-            for proposal in kept.asked.difference(&asked) {
+        if kept.asked.as_deref().map_or(!asked.is_empty(), |before| *before != asked) {
+            let before = kept.asked.take().unwrap_or_default();
+            for proposal in before.difference(&asked) {
                 forget(&mut self.by_proposal, proposal, case.place);
             }
-            for proposal in asked.difference(&kept.asked) {
+            for proposal in asked.difference(&before) {
                 self.by_proposal.entry(proposal.clone()).or_default().insert(case.place);
             }
-            kept.asked = asked;
+            kept.asked = (!asked.is_empty()).then(|| Box::new(asked));
         }
         let named = case.reported.map(|reported| &reported.report.inventory);
         let missing = named.filter(|_| case.evaluation.inventory.is_none());
@@ -158,16 +159,18 @@ impl Known {
 
     /// What the statuses say.
     pub(super) fn sum_up(&mut self, snapshot: &Snapshot, resources: &Resources<'_>) {
-        for (number, baseline) in resources.packages.iter().enumerate() {
-            let reference = baseline.reference();
-            let summary = &mut self.summaries[number];
+        for (number, summary) in self.summaries.iter_mut().enumerate() {
             let group = self.after.package_baseline(resources, number);
             (summary.unavailable, summary.max_unavailable) = (group.unavailable, group.allowed);
-            match self.plan.baselines.get_mut(&reference) {
-                Some(known) if known == summary => {}
-                Some(known) => known.clone_from(summary),
-                None => drop(self.plan.baselines.insert(reference, summary.clone())),
-            }
+        }
+        let references = self.rollouts.references.iter().cloned();
+        if self.plan.baselines.is_empty() {
+            self.plan.baselines = references.zip(self.summaries.iter().cloned()).collect();
+        } else {
+            // Both are in the order of their references.
+            let told = self.plan.baselines.values_mut().zip(&self.summaries);
+            told.filter(|(told, summary)| told != summary)
+                .for_each(|(told, summary)| told.clone_from(summary));
         }
         for (place, budget) in resources.budgets.iter().enumerate() {
             let summary = self.after.budget(place).summary();

@@ -1,16 +1,14 @@
 //! Counting machines out as they were and in as they are.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use muster_model::{Machine, Snapshot, UpgradePolicy};
-use smol_str::SmolStr;
 
 use crate::budget::Standing;
 use crate::case::Case;
 use crate::known::{Known, net::Net};
 use crate::rollout::{failures, has_seats};
-use crate::select::Resources;
+use crate::select::{Resources, has_same_labels};
 use crate::summary::Conflicts;
 use crate::timer::Timers;
 use crate::twins::Twins;
@@ -177,13 +175,4 @@ impl Known {
             },
         );
     }
-}
-
-/// Whether labels and facts, which places in waves and zones follow from, are the same.
-fn has_same_labels(before: &Machine, after: &Machine) -> bool {
-    std::ptr::eq(before, after) || (before.labels == after.labels && facts(before) == facts(after))
-}
-
-fn facts(machine: &Machine) -> Option<&BTreeMap<SmolStr, SmolStr>> {
-    machine.reported.as_ref().map(|reported| &*reported.facts)
 }

@@ -89,8 +89,9 @@ struct Kept {
     marked: Arc<Picked>,
     marks: Box<[Mark]>,
     conflicts: Option<Arc<Conflicts>>,
-    /// The proposals that were looked for.
-    asked: BTreeSet<ProposalKey>,
+    /// The proposals that were looked for, if any were.
+    #[expect(clippy::box_collection, reason = "the others hold 8 bytes for it, not 24")]
+    asked: Option<Box<BTreeSet<ProposalKey>>>,
     /// The inventory that it names, where that is missing.
     missing: Option<Box<Digest>>,
     /// When it may be decided otherwise by itself.
@@ -113,7 +114,7 @@ impl Kept {
             marked: Arc::default(),
             marks: Box::default(),
             conflicts: None,
-            asked: BTreeSet::new(),
+            asked: None,
             missing: None,
             next: None,
             queued: None,
@@ -281,7 +282,11 @@ impl Known {
         let overrides = Overrides::of(snapshot, &timer);
         self.overrides_next = timer.take();
 
-        let all = machines.iter().map(|(place, machine)| (*place, machine.as_ref()));
+        let kept = &self.kept;
+        let all = machines.iter().map(|(place, machine)| {
+            let before = Some(&kept[*place]).filter(|kept| kept.standing.is_some());
+            (*place, machine.as_ref(), before.map(|kept| (&*kept.machine, &kept.picked)))
+        });
         let mut asked = Asked::of(&resources, &mut self.selection, &mut self.mergers, all);
         if self.learn(snapshot, &resources, asked.lacks(snapshot)) && !dirty.is_all() {
             return Next::Anew;
@@ -301,7 +306,7 @@ impl Known {
             self.queue.renew();
         }
 
-        let facts = Facts::new(snapshot, &resources, &timer);
+        let facts = Facts::new(snapshot, &resources, &self.rollouts, &timer);
         if let Some(more) = self.hear(&facts, dirty) {
             return Next::More(more);
         }

@@ -24,9 +24,9 @@ impl Known {
                 track.seat(facts, place, &members, kept.len());
             }
         }
-        for (place, (track, reference)) in rollouts.tracks.iter_mut().zip(&rollouts.references).enumerate() {
+        for (place, (track, record)) in rollouts.tracks.iter_mut().zip(&facts.records).enumerate() {
             let machines = groups.package_baseline(facts.resources, place).machines;
-            track.hear_if_due(facts, place, facts.snapshot.rollouts.get(reference), machines);
+            track.hear_if_due(facts, place, *record, machines);
         }
         self.unasked(dirty)
     }
@@ -66,9 +66,9 @@ impl Known {
     pub(super) fn judge(&mut self, facts: &Facts<'_>) {
         let Self { rollouts, groups, judged, .. } = self;
         let _ = facts.timer.take();
-        for (place, (track, reference)) in rollouts.tracks.iter_mut().zip(&rollouts.references).enumerate() {
+        for (place, (track, record)) in rollouts.tracks.iter_mut().zip(&facts.records).enumerate() {
             let machines = groups.package_baseline(facts.resources, place).machines;
-            if track.hear_if_due(facts, place, facts.snapshot.rollouts.get(reference), machines) {
+            if track.hear_if_due(facts, place, *record, machines) {
                 track.judge(facts, place);
                 judged.insert(place);
             }

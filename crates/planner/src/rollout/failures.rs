@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use muster_model::{BaselineRef, Instant, Item, Target};
+use muster_model::{Activity, BaselineRef, Instant, Item, Phase, Target};
 
 use crate::attempts::failed_items;
 use crate::case::Case;
@@ -15,7 +15,9 @@ pub(crate) type Failures = BTreeMap<usize, Instant>;
 pub(crate) fn failures(case: &Case<'_>, references: &[BaselineRef]) -> BTreeMap<(usize, Item), Instant> {
     let mut failed = BTreeMap::new();
     let all = case.history.newest_first();
-    for activity in all.filter(|one| one.spec.name.number > case.machine.retried_through) {
+    let failed_since =
+        |one: &&Activity| one.phase == Phase::Failed && one.spec.name.number > case.machine.retried_through;
+    for activity in all.filter(failed_since) {
         for place in &case.picked.packages {
             for (package, version) in failed_items(activity, &references[*place]) {
                 let target = version.map_or(Target::Absent, |version| Target::Version(version.clone()));

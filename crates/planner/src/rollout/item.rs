@@ -51,7 +51,7 @@ pub(crate) fn aim_of(
         return Some((item, if has { Holding::Has } else { Holding::Lacks }));
     }
     let Outcome::Blocked(reason) = &judged.outcome else { return None };
-    let target = match (reason, requirement.wish) {
+    let target = match (&**reason, requirement.wish) {
         (Reason::Conflicted { .. }, _) => return None,
         (_, PackageWish::Absent) => Target::Absent,
         (_, PackageWish::Present) => {
@@ -72,7 +72,7 @@ pub(crate) fn may_come(requirement: &Requirement, judged: &Judged, item: &Item) 
         return false;
     }
     match &judged.outcome {
-        Outcome::Blocked(Reason::Conflicted { .. }) => false,
+        Outcome::Blocked(reason) if matches!(**reason, Reason::Conflicted { .. }) => false,
         Outcome::Met | Outcome::Hold | Outcome::Boot(_) | Outcome::SetDefault(_) | Outcome::Repair => {
             requirement.version.is_latest()
         }

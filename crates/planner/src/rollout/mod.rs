@@ -19,7 +19,9 @@ mod stand;
 mod tie;
 mod track;
 
-use muster_model::{BaselineRef, Instant, Item, Reason, Snapshot, Verdict, WaitingOn};
+use std::sync::Arc;
+
+use muster_model::{BaselineRef, Instant, Item, Reason, Rollout, Snapshot, Verdict, WaitingOn};
 
 use crate::case::Case;
 use crate::merge::Requirement;
@@ -45,6 +47,7 @@ pub(crate) use crate::rollout::track::Track;
 pub(crate) struct Rollouts {
     /// Along the package baselines.
     pub(crate) tracks: Vec<Track>,
+    /// In order, since package baselines come before kernel baselines, each in the order of their names.
     pub(crate) references: Vec<BaselineRef>,
 }
 
@@ -55,11 +58,25 @@ pub(crate) struct Facts<'a> {
     pub(crate) timer: &'a Timer,
     /// In whole seconds.
     now: Instant,
+    /// What is on record, along the package baselines.
+    pub(crate) records: Vec<Option<&'a Arc<Rollout>>>,
 }
 
 impl<'a> Facts<'a> {
-    pub(crate) fn new(snapshot: &'a Snapshot, resources: &'a Resources<'a>, timer: &'a Timer) -> Self {
-        Self { snapshot, resources, timer, now: seconds(timer.now()) }
+    pub(crate) fn new(
+        snapshot: &'a Snapshot,
+        resources: &'a Resources<'a>,
+        rollouts: &Rollouts,
+        timer: &'a Timer,
+    ) -> Self {
+        // Both are in the order of their references.
+        let mut all = snapshot.rollouts.iter().peekable();
+        let record = |reference: &BaselineRef| {
+            while all.next_if(|(other, _)| *other < reference).is_some() {}
+            all.next_if(|(other, _)| *other == reference).map(|(_, record)| record)
+        };
+        let records = rollouts.references.iter().map(record).collect();
+        Self { snapshot, resources, timer, now: seconds(timer.now()), records }
     }
 }
 

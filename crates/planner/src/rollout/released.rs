@@ -32,9 +32,10 @@ impl Rollouts {
         lowered: &Lowered<'a>,
         case: &Case<'a>,
     ) -> Option<Case<'a>> {
-        let all = 0..case.evaluation.judged.len();
+        let changes = case.evaluation.judged.iter().enumerate();
+        let changes = changes.filter(|(_, judged)| matches!(judged.outcome, Outcome::Change(Some(_))));
         let places: Places =
-            all.filter_map(|place| Some((place, self.instead(resources, case, place)?))).collect();
+            changes.filter_map(|(place, _)| Some((place, self.instead(resources, case, place)?))).collect();
         if places.is_empty() {
             return None;
         }
