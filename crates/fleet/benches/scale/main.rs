@@ -43,9 +43,16 @@ fn main() {
         "| machines | held a machine | as reported | its last activity | heard by whom | decided | first pass | a pass after a report, p50 | p95 |"
     );
     println!("|---|---|---|---|---|---|---|---|---|");
-    let most = sizes.into_iter().map(measure).max().unwrap_or_default();
+    let each: Vec<(usize, usize)> = sizes.into_iter().map(|size| (size, measure(size))).collect();
+    let most = each.iter().map(|(_, bytes)| *bytes).max().unwrap_or_default();
     let met = if most <= MOST_HELD { "met:   " } else { "MISSED:" };
     println!("{met} {most} bytes are held a machine, at most {MOST_HELD}");
+    for pair in each.windows(2) {
+        // What does not grow with the fleet is told apart so.
+        let [(few, least), (many, most)] = [pair[0], pair[1]];
+        let more = (many * most - few * least) / (many - few);
+        println!("from {few} to {many}, a machine more takes {more} bytes");
+    }
 }
 
 fn show(state: &mut State, change: Change) {
