@@ -175,7 +175,7 @@ pub(crate) fn update(ask: &Ask<'_>, live: &Value, object: &mut Value) -> Result<
     Ok(())
 }
 
-/// Prunes, defaults, books the fields, counts the generation, validates. `applied`: server-side apply has done the
+/// Prunes, defaults, books the fields, validates, counts the generation. `applied`: server-side apply has done the
 /// bookkeeping. Returns warnings.
 pub(crate) fn finish(
     ask: &Ask<'_>,
@@ -229,13 +229,14 @@ pub(crate) fn finish(
     if ask.resource.nature == Nature::Definition && ask.target.subresource.is_empty() {
         definition::begin_status(object);
     }
+    validate(ask, live, object)?;
+    keep_storable(ask, object);
     if let Some(live) = live
         && has_generation(&ask.resource)
         && !same_content(ask, live, object)
     {
         object["metadata"]["generation"] = (live["metadata"]["generation"].as_i64().unwrap_or(0) + 1).into();
     }
-    validate(ask, live, object)?;
     for finalizer in items(&object["metadata"]["finalizers"]).filter_map(Value::as_str) {
         let known = matches!(finalizer, "foregroundDeletion" | "orphan" | "kubernetes");
         if live.is_none() && !finalizer.contains('/') && !known {
@@ -243,6 +244,19 @@ pub(crate) fn finish(
         }
     }
     Ok(warnings)
+}
+
+/// What comes in through another version than the stored one keeps what that can hold: nobody converts here, so more
+/// would come back to light with the next change of the stored version.
+fn keep_storable(ask: &Ask<'_>, object: &mut Value) {
+    let storage = &ask.resource.storage;
+    if ask.target.version == *storage {
+        return;
+    }
+    if let Some(schema) = ask.resource.version(storage).and_then(|version| version.schema.as_ref()) {
+        schema.prune(object);
+        schema.apply_defaults(object);
+    }
 }
 
 fn not_handled(ask: &Ask<'_>, why: &str) -> Fault {
@@ -267,6 +281,9 @@ fn validate(ask: &Ask<'_>, live: Option<&Value>, object: &Value) -> Result<(), F
     let mut causes = metadata_causes(&ask.resource, live, object);
     if let Some(schema) = &ask.version().schema {
         causes.extend(schema.validate(object, live));
+    }
+    if let Some(scale) = &ask.version().scale {
+        causes.extend(scale.validate(object));
     }
     if ask.resource.nature == Nature::Event {
         let mut stored = object.clone();

@@ -87,6 +87,7 @@ fn resource(builtin: Builtin) -> Resource {
             schema: Some(schema.into()),
             columns,
             status,
+            scale: None,
         }],
         storage: version.to_owned(),
         nature,

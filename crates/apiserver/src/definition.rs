@@ -1,6 +1,6 @@
 //! CustomResourceDefinitions: defaulting, checking, and the resource that one of them adds.
 //!
-//! Not here: conversion webhooks (only strategy `None` is taken) and the scale subresource.
+//! Not here: conversion webhooks (only strategy `None` is taken).
 
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use crate::managed;
 use crate::names;
 use crate::object::items;
 use crate::registry::{Column, Nature, Registry, Resource, Version, selectable_fields, shelf_name};
+use crate::scale::Scale;
 use crate::server::Inner;
 use crate::status::cause;
 use crate::store::Refusal;
@@ -195,6 +196,7 @@ fn version(raw: &Value) -> Result<Version, SchemaError> {
         schema: Some(Arc::new(schema)),
         columns,
         status: raw["subresources"]["status"].is_object(),
+        scale: Scale::of(&raw["subresources"]["scale"]),
     })
 }
 

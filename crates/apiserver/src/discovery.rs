@@ -130,6 +130,10 @@ fn has_status(resource: &Resource, version: &str) -> bool {
     resource.version(version).is_some_and(|version| version.status)
 }
 
+fn has_scale(resource: &Resource, version: &str) -> bool {
+    resource.version(version).is_some_and(|version| version.scale.is_some())
+}
+
 fn resource_list(group: &str, version: &str, resources: &[Arc<Resource>]) -> Value {
     let mut list = Vec::new();
     for resource in resources {
@@ -158,6 +162,12 @@ fn resource_list(group: &str, version: &str, resources: &[Arc<Resource>]) -> Val
         }
         if has_status(resource, version) {
             sub("status", status_verbs());
+        }
+        if has_scale(resource, version) {
+            list.push(json!({
+                "name": format!("{}/scale", resource.plural), "singularName": "", "namespaced": resource.namespaced,
+                "group": "autoscaling", "version": "v1", "kind": "Scale", "verbs": status_verbs(),
+            }));
         }
     }
     let group_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
@@ -211,6 +221,10 @@ fn aggregated_resource(resource: &Resource, version: &str) -> Value {
     }
     if has_status(resource, version) {
         subresources.push(json!({"subresource": "status", "responseKind": kind, "verbs": status_verbs()}));
+    }
+    if has_scale(resource, version) {
+        let kind = json!({"group": "autoscaling", "version": "v1", "kind": "Scale"});
+        subresources.push(json!({"subresource": "scale", "responseKind": kind, "verbs": status_verbs()}));
     }
     if !subresources.is_empty() {
         entry["subresources"] = subresources.into();

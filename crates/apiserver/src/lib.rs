@@ -35,6 +35,7 @@ mod remove;
 mod reply;
 mod reviews;
 mod route;
+mod scale;
 mod selector;
 mod server;
 mod status;

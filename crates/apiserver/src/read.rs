@@ -12,6 +12,7 @@ use crate::object::{Stored, key_of};
 use crate::query::ListOptions;
 use crate::registry::Resource;
 use crate::reply::Reply;
+use crate::scale;
 use crate::server::Ask;
 use crate::status::Fault;
 use crate::table::{Include, Printer, partial, partial_list};
@@ -53,15 +54,21 @@ pub(crate) fn get(ask: &Ask<'_>) -> Result<Reply, Fault> {
 
 /// An answer that is one object of the store: its very bytes, where nothing has to be turned around.
 pub(crate) fn stored(ask: &Ask<'_>, code: u16, object: &Stored) -> Result<Reply, Fault> {
-    if ask.form == Form::Json && is_stored_form(&ask.resource, &ask.target.version, object) {
+    if ask.form == Form::Json
+        && ask.scale().is_none()
+        && is_stored_form(&ask.resource, &ask.target.version, object)
+    {
         let name = object.meta.name.to_string();
         return Ok(Reply { name, ..Reply::bytes(code, "application/json", object.body.clone()) });
     }
     one(ask, code, object.value())
 }
 
-/// An answer that is one object, given in stored form.
+/// An answer that is one object, given in stored form; through its scale, that.
 pub(crate) fn one(ask: &Ask<'_>, code: u16, mut stored: Value) -> Result<Reply, Fault> {
+    if let Some(scale) = ask.scale() {
+        stored = scale.shown(&stored)?;
+    }
     let name = stored["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     let value = match ask.form {
         Form::Table => {
@@ -71,7 +78,9 @@ pub(crate) fn one(ask: &Ask<'_>, code: u16, mut stored: Value) -> Result<Reply, 
         Form::Partial => partial(&stored),
         Form::PartialList | Form::Aggregated(_) => return Err(Fault::not_acceptable()),
         Form::Json | Form::Yaml => {
-            present_value(&ask.resource, &ask.target.version, &mut stored);
+            if ask.scale().is_none() {
+                present_value(&ask.resource, &ask.target.version, &mut stored);
+            }
             stored
         }
     };
@@ -90,7 +99,11 @@ pub(crate) fn printer(ask: &Ask<'_>) -> Result<Printer, Fault> {
             )));
         }
     };
-    Ok(Printer::new(&ask.resource, ask.version(), include, ask.inner.clock.now()))
+    let now = ask.inner.clock.now();
+    Ok(match ask.scale() {
+        None => Printer::new(&ask.resource, &ask.version().columns, include, now),
+        Some(_) => Printer::new(&ask.resource, &scale::columns(), include, now),
+    })
 }
 
 /// Which keys a list or watch covers.

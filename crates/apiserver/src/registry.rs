@@ -11,6 +11,7 @@ use serde_json::Value;
 use sha2::Digest as _;
 
 use crate::object::items;
+use crate::scale::Scale;
 
 /// Shelf of the namespaces.
 pub(crate) const NAMESPACES: &str = "/namespaces";
@@ -87,6 +88,8 @@ pub(crate) struct Version {
     pub columns: Vec<Column>,
     /// Is there a status subresource?
     pub status: bool,
+    /// Is there a scale subresource, and where are its numbers?
+    pub scale: Option<Scale>,
 }
 
 /// A printer column.

@@ -21,6 +21,7 @@ use crate::query::Query;
 use crate::registry::{DEFINITIONS, Nature, Registry, Resource, Version};
 use crate::reply::{Body, Reply};
 use crate::route::{self, Route, Target};
+use crate::scale::{SCALE, Scale};
 use crate::status::Fault;
 use crate::store::{Change, OpenError, Proposal, Refusal, Store};
 use crate::{backup, definition, discovery, openapi, read, remove, reviews, watch, write};
@@ -55,6 +56,11 @@ impl Ask<'_> {
     /// The version of the resource that the path names.
     pub(crate) fn version(&self) -> &Version {
         self.resource.version(&self.target.version).expect("an Ask is made only for a version that is served")
+    }
+
+    /// The scale, if that is what the path names and the version has one.
+    pub(crate) fn scale(&self) -> Option<&Scale> {
+        self.version().scale.as_ref().filter(|_| self.target.subresource == SCALE)
     }
 
     /// Refuses whoever may not do that to the same target: what a write turns out to be is asked of it as well.
@@ -322,6 +328,13 @@ impl Ask<'_> {
                     "get" => read::get(self),
                     "update" => write::replace(self).await,
                     "patch" => write::patch(self).await,
+                    _ => Err(Fault::method_not_allowed()),
+                };
+            }
+            SCALE if let Some(scale) = &self.version().scale => {
+                return match verb {
+                    "get" => read::get(self),
+                    "update" | "patch" => write::scale(self, scale).await,
                     _ => Err(Fault::method_not_allowed()),
                 };
             }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::definition::age_column;
 use crate::object::items;
-use crate::registry::{Column, Nature, Resource, Version};
+use crate::registry::{Column, Nature, Resource};
 
 /// What goes with each row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,8 +26,8 @@ pub(crate) struct Printer {
 }
 
 impl Printer {
-    pub(crate) fn new(resource: &Resource, version: &Version, include: Include, now: Timestamp) -> Self {
-        let columns = if version.columns.is_empty() { vec![age_column()] } else { version.columns.clone() };
+    pub(crate) fn new(resource: &Resource, columns: &[Column], include: Include, now: Timestamp) -> Self {
+        let columns = if columns.is_empty() { vec![age_column()] } else { columns.to_vec() };
         let columns = columns
             .into_iter()
             .map(|column| {

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use http::Method;
 use serde_json::Value;
 
 use crate::admit;
@@ -15,6 +16,7 @@ use crate::query::WriteOptions;
 use crate::read;
 use crate::registry::Nature;
 use crate::reply::Reply;
+use crate::scale::Scale;
 use crate::server::Ask;
 use crate::status::Fault;
 use crate::store::Refusal;
@@ -170,6 +172,28 @@ pub(crate) async fn patch(ask: &Ask<'_>) -> Result<Reply, Fault> {
         }
     }
     Err(Fault::modified(&ask.resource, &ask.target.name))
+}
+
+/// Changes how many replicas an object asks for, told as a Scale.
+pub(crate) async fn scale(ask: &Ask<'_>, scale: &Scale) -> Result<Reply, Fault> {
+    if ask.parts.method == Method::PUT {
+        let options = WriteOptions::parse(ask.query, "UpdateOptions", false)?;
+        let wanted = media::decode(&ask.media(), &ask.body)?;
+        return modify(ask, &options, false, |live| scale.write(live, &wanted)).await;
+    }
+    let format = Format::of(&ask.media(), &ask.resource)?;
+    let options = WriteOptions::parse(ask.query, "PatchOptions", format == Format::Apply)?;
+    if format == Format::Apply {
+        // In these words by the real server, which cannot either.
+        let object = &ask.key();
+        let why = format!(
+            "failed to convert new object ({object}; autoscaling/v1, Kind=Scale) to proper version: request to convert CR to an invalid group/version: autoscaling/v1"
+        );
+        return Err(Fault::new(500, "", why));
+    }
+    let parsed = patch::parse(format, &ask.body)?;
+    let decide = |live: &Value| scale.write(live, &patch::apply(&parsed, &scale.view(live))?);
+    modify(ask, &options, false, decide).await
 }
 
 /// Decides on the live object and proposes, until nobody was faster.

@@ -309,3 +309,130 @@ async fn everything_is_found_and_read_without_types() {
     let patched = api.patch_metadata("guide", &PatchParams::apply("m"), &Patch::Apply(&patch)).await.unwrap();
     assert_eq!(patched.labels()["a"], "b");
 }
+
+/// crd_api: a kind that can be scaled.
+mod fleet {
+    use super::{CustomResource, Deserialize, Serialize};
+
+    /// Workers.
+    #[derive(CustomResource, Deserialize, Serialize, Clone, Debug, schemars::JsonSchema)]
+    #[kube(group = "kube.rs", version = "v1", kind = "Pool", namespaced, status = "PoolStatus")]
+    #[kube(scale(
+        spec_replicas_path = ".spec.workers.wanted",
+        status_replicas_path = ".status.running",
+        label_selector_path = ".status.selector"
+    ))]
+    pub(crate) struct PoolSpec {
+        pub workers: Workers,
+    }
+
+    /// How many.
+    #[derive(Deserialize, Serialize, Clone, Default, Debug, schemars::JsonSchema)]
+    pub(crate) struct Workers {
+        pub wanted: Option<i32>,
+    }
+
+    /// What is so.
+    #[derive(Deserialize, Serialize, Clone, Default, Debug, schemars::JsonSchema)]
+    pub(crate) struct PoolStatus {
+        pub running: i32,
+        pub selector: String,
+    }
+}
+
+#[tokio::test]
+async fn an_object_is_scaled_wherever_its_kind_keeps_the_number() {
+    use fleet::{Pool, PoolSpec, Workers};
+    let (_server, client) = open().await;
+    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+    definitions.create(&PostParams::default(), &Pool::crd()).await.unwrap();
+    let api: Api<Pool> = Api::default_namespaced(client.clone());
+    let (post, plain) = (PostParams::default(), PatchParams::default());
+    let wants = |wanted| Pool::new("web", PoolSpec { workers: Workers { wanted } });
+    let made = api.create(&post, &wants(None)).await.unwrap();
+    // Nobody has said how many: there is nothing to show, but it can be said.
+    let refused = api.get_scale("web").await.unwrap_err();
+    assert!(matches!(refused, kube::Error::Api(status) if status.code == 500));
+    let set = Patch::Merge(json!({"spec": {"replicas": 2}}));
+    let scale = api.patch_scale("web", &plain, &set).await.unwrap();
+    assert_eq!(scale.spec.unwrap().replicas, Some(2));
+    assert_eq!((scale.metadata.uid, scale.metadata.labels), (made.uid(), None));
+    let status = json!({"status": {"running": 1, "selector": "app=web"}});
+    api.patch_status("web", &plain, &Patch::Merge(status)).await.unwrap();
+    let mut scale = api.get_scale("web").await.unwrap();
+    let told = scale.status.clone().unwrap();
+    assert_eq!((told.replicas, told.selector.as_deref()), (1, Some("app=web")));
+    // On the version that it was read from, and on no other.
+    scale.spec.as_mut().unwrap().replicas = Some(3);
+    let replaced = api.replace_scale("web", &post, &scale).await.unwrap();
+    assert_eq!(replaced.spec.unwrap().replicas, Some(3));
+    let refused = api.replace_scale("web", &post, &scale).await.unwrap_err();
+    assert!(matches!(refused, kube::Error::Api(status) if status.is_conflict()));
+    let pool = api.get("web").await.unwrap();
+    assert_eq!((pool.spec.workers.wanted, pool.status.clone().unwrap().running), (Some(3), 1));
+    let owner = pool.managed_fields().iter().find(|one| one.subresource.as_deref() == Some("scale")).unwrap();
+    let fields = &owner.fields_v1.as_ref().unwrap().0;
+    assert_eq!(*fields, json!({"f:spec": {"f:workers": {"f:wanted": {}}}}));
+    // Through whichever door: no number that is none.
+    let refused = api.patch_scale("web", &plain, &Patch::Merge(json!({"spec": {"replicas": -1}}))).await;
+    assert!(matches!(refused.unwrap_err(), kube::Error::Api(status) if status.is_invalid()));
+    let refused = api.patch("web", &plain, &Patch::Merge(wants(Some(-1)))).await.unwrap_err();
+    let said = ".spec.workers.wanted: Invalid value: -1: should be a non-negative integer";
+    assert!(matches!(refused, kube::Error::Api(status) if status.message.contains(said)));
+}
+
+/// crd_derive_multi: a kind in two versions of which neither can hold all of the other.
+mod report {
+    use super::{CustomResource, Deserialize, Serialize};
+
+    /// The old one.
+    #[derive(CustomResource, Deserialize, Serialize, Clone, Debug, schemars::JsonSchema)]
+    #[kube(group = "kube.rs", version = "v1", kind = "Report", root = "Earlier", namespaced)]
+    pub(crate) struct EarlierSpec {
+        pub name: String,
+        pub pages: u32,
+    }
+
+    /// The new one.
+    #[derive(CustomResource, Deserialize, Serialize, Clone, Debug, schemars::JsonSchema)]
+    #[kube(group = "kube.rs", version = "v2", kind = "Report", root = "Later", namespaced)]
+    pub(crate) struct LaterSpec {
+        pub name: String,
+        pub extra: Option<String>,
+    }
+}
+
+#[tokio::test]
+async fn an_object_keeps_what_the_stored_version_can_hold() {
+    use report::{Earlier, EarlierSpec, Later, LaterSpec};
+    let (_server, client) = open().await;
+    let params = PatchParams::apply("crd_derive_multi").force();
+    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let store_as = |version: &'static str| {
+        let (definitions, params) = (definitions.clone(), params.clone());
+        async move {
+            let merged = kube::core::crd::merge_crds(vec![Earlier::crd(), Later::crd()], version).unwrap();
+            definitions.patch("reports.kube.rs", &params, &Patch::Apply(&merged)).await.unwrap();
+        }
+    };
+    let old: Api<Earlier> = Api::default_namespaced(client.clone());
+    let new: Api<Later> = Api::default_namespaced(client);
+    let in_old = Patch::Apply(Earlier::new("a", EarlierSpec { name: "a".to_owned(), pages: 5 }));
+    let in_new =
+        Patch::Apply(Later::new("b", LaterSpec { name: "b".to_owned(), extra: Some("more".to_owned()) }));
+    store_as("v1").await;
+    assert_eq!(old.patch("a", &params, &in_old).await.unwrap().spec.pages, 5);
+    assert_eq!(new.patch("b", &params, &in_new).await.unwrap().spec.extra, None);
+    store_as("v2").await;
+    // What is there already stays as it is until it is written.
+    assert_eq!(old.get("a").await.unwrap().spec.pages, 5);
+    assert_eq!(new.patch("b", &params, &in_new).await.unwrap().spec.extra.as_deref(), Some("more"));
+    let longer = Patch::Apply(Earlier::new("a", EarlierSpec { name: "longer".to_owned(), pages: 6 }));
+    let refused = old.patch("a", &params, &longer).await.unwrap_err();
+    assert!(matches!(refused, kube::Error::SerdeError(_)), "{refused}");
+    let kept = new.get("a").await.unwrap();
+    assert_eq!((kept.spec.name.as_str(), kept.metadata.generation), ("longer", Some(2)));
+    // The same again through the version that cannot hold it all changes nothing.
+    assert!(old.patch("a", &params, &longer).await.is_err());
+    assert_eq!(new.get("a").await.unwrap().resource_version(), kept.resource_version());
+}
