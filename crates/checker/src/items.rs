@@ -284,7 +284,7 @@ fn failures(world: &World, name: &MachineName, item: &Item, resumed: Option<Inst
 }
 
 /// Since when the machine has the item, at the earliest: we brought it, or it was reported; `None`: it does not.
-fn has(world: &World, name: &MachineName, machine: &MachineState, item: &Item) -> Option<Instant> {
+pub(crate) fn has(world: &World, name: &MachineName, machine: &MachineState, item: &Item) -> Option<Instant> {
     let report = machine.report.now()?;
     let package = report.packages.iter().find(|package| package.key() == item.package);
     let is = match (package, &item.to) {

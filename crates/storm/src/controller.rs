@@ -468,8 +468,8 @@ impl Storm {
     }
 
     fn answered(&mut self, c: usize, key: &Key, written: Written, shown: Vec<Change>) {
-        let bent = self.bend_answer(key, written);
-        for change in shown.into_iter().filter(|_| bent == written) {
+        let (bent, shown) = self.bend_answer(key, written, shown);
+        for change in shown {
             self.observe(c, change);
         }
         let clock = self.clock(c);

@@ -24,6 +24,7 @@ mod gateway;
 mod kernels;
 mod log;
 mod machine;
+mod moments;
 mod options;
 mod pace;
 mod people;

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 use muster_fleet::{Change, Effect, Key, Written};
 use muster_model::{
-    AbsentMachines, ActivityName, BudgetLimit, Permit, Phase, Recurrence, Share, When, WindowAction,
-    WindowsPolicy,
+    AbsentMachines, ActivityName, BudgetLimit, Instant, PackageName, Permit, Phase, Recurrence, Share, When,
+    Window, WindowAction, WindowsPolicy,
 };
 use std::sync::Arc;
 
@@ -147,6 +147,12 @@ fn longer(when: When) -> When {
     }
 }
 
+/// A window that says nothing about anybody, and is there all the same: what a revision owns has to be seen (rule G2).
+fn of_no_account(window: Window) -> Window {
+    let long_ago = When::Once { from: Instant::MIN, to: Instant::MIN + SignedDuration::from_secs(1) };
+    Window { when: Ok(long_ago), covers: Some(BTreeSet::new()), ..window }
+}
+
 impl Storm {
     /// What fleet is told of a change; `None`: nothing.
     pub(crate) fn bend(&self, change: Change) -> Option<Change> {
@@ -190,6 +196,10 @@ impl Storm {
                 baseline.rollout.zone_key = None;
                 Change::PackageBaseline(baseline)
             }
+            (Plant::ZoneOrderIgnored, Change::KernelBaseline(mut baseline)) => {
+                baseline.rollout.zone_key = None;
+                Change::KernelBaseline(baseline)
+            }
             (Plant::DowngradeAllowed, Change::PackageBaseline(mut baseline)) => {
                 baseline.downgrades = Permit::Allow;
                 Change::PackageBaseline(baseline)
@@ -199,11 +209,12 @@ impl Storm {
                 Change::Window(window)
             }
             (Plant::FreezeIgnored, Change::Window(window)) if window.action == WindowAction::Deny => {
-                Change::Unreadable(window.name.as_str().into(), None)
+                Change::Window(of_no_account(window))
             }
             (Plant::UnreadableIgnored, Change::Window(window)) if window.when.is_err() => {
-                Change::WindowGone(window.name)
+                Change::Window(of_no_account(window))
             }
+            (Plant::UnreadableIgnored, Change::Unreadable(_, Some(_))) => return None,
             (Plant::RequiredIgnored, Change::Policy(Some((mut policy, revision)))) => {
                 policy.windows = WindowsPolicy::Optional;
                 Change::Policy(Some((policy, revision)))
@@ -227,8 +238,14 @@ impl Storm {
                 Change::Machine(machine)
             }
             (Plant::HoldsIgnored, Change::Inventory(digest, inventory, marked)) => {
+                // Those that a baseline asks for are ours.
+                let baselines = self.people.desired.baselines.values();
+                let ours: BTreeSet<PackageName> = baselines
+                    .flat_map(|baseline| baseline.packages.iter().filter(|asked| asked.hold))
+                    .map(|asked| asked.name.clone())
+                    .collect();
                 let mut inventory = muster_model::Inventory::clone(&inventory);
-                for package in &mut inventory.packages {
+                for package in inventory.packages.iter_mut().filter(|one| !ours.contains(&one.key.name)) {
                     if let Some(installed) = &mut package.installed {
                         installed.held = false;
                     }
@@ -288,9 +305,16 @@ impl Storm {
         bent
     }
 
-    /// How fleet is told that a write ended.
-    pub(crate) fn bend_answer(&self, key: &Key, written: Written) -> Written {
-        let trusted = self.plants(Plant::StaleCacheTrusted) && matches!(key, Key::Activity(_));
-        if trusted && written == Written::Done { Written::Refused } else { written }
+    /// How fleet is told that a write ended, and what the answer shows.
+    pub(crate) fn bend_answer(
+        &self,
+        key: &Key,
+        written: Written,
+        shown: Vec<Change>,
+    ) -> (Written, Vec<Change>) {
+        if !self.plants(Plant::StaleCacheTrusted) || !matches!(key, Key::Activity(_)) {
+            return (written, shown);
+        }
+        (if written == Written::Done { Written::Refused } else { written }, Vec::new())
     }
 }

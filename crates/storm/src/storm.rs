@@ -255,6 +255,7 @@ impl Storm {
             ForHost::Unreachable { lasts } => self.unreachable(m, lasts),
             ForHost::Reachable => self.reachable(m),
             ForHost::ListsChanged => {
+                self.keep_back(m);
                 self.hosts[m].changed();
                 self.turn(m);
             }

@@ -1,13 +1,14 @@
 //! O1, O2, O3, O6, O7: an item starts in its wave, unless it is barred, paused or waits for approval.
 
-use muster_model::{BaselineRef, MachineName};
+use muster_model::{BaselineRef, Instant, MachineName};
 
 use crate::event::{ApprovalAction, Baseline, Rollout};
 use crate::items::{
-    self, Item, Items, Spread, approves, has_evidence, is_anywhere, is_released, items, size, unpassed,
+    self, Item, Items, Spread, approves, has, has_evidence, is_anywhere, is_released, items, size, unpassed,
     wants, wave_of,
 };
 use crate::start::Start;
+use crate::target::{Target, target};
 use crate::violation::{About, Findings};
 use crate::world::{ActivityState, MachineState, World};
 
@@ -208,8 +209,19 @@ fn zones(
                 && !wants(world, name, machine, item, start.at)
         })
     };
+    let in_zone = |name: &MachineName, zone: &(bool, Option<smol_str::SmolStr>)| {
+        let other = world.machines.get(name);
+        other.is_some_and(|other| order(other) == *zone && wave_of(world, rollout, other, start.at) == wave)
+    };
     let is_before = |activity: &&ActivityState| {
-        of_wave(activity).is_some_and(|zone| zone < own && !may_be_through(&zone))
+        of_wave(activity).is_some_and(|zone| {
+            let surely_open = || {
+                let of_zone = |name: &MachineName| in_zone(name, &zone);
+                let of_wave = |machine: &MachineState| wave_of(world, rollout, machine, start.at) == wave;
+                goes_on(world, start, item, activity, of_zone, of_wave)
+            };
+            zone < own && (!may_be_through(&zone) || surely_open())
+        })
     };
     let other = world.activities.values().filter(|activity| activity.is_in_flight()).find(is_before);
     if let Some(other) = other {
@@ -227,4 +239,72 @@ fn zones(
             message,
         );
     }
+}
+
+/// Whether something of the item has been under way in a zone without a break since the item first came to anybody of its
+/// wave, up to `activity`: then the zone was never through, whoever else is in it.
+fn goes_on(
+    world: &World,
+    start: &Start<'_>,
+    item: &Item,
+    activity: &ActivityState,
+    of_zone: impl Fn(&MachineName) -> bool,
+    of_wave: impl Fn(&MachineState) -> bool,
+) -> bool {
+    // Its machine counts for the zone only as long as the item is what it is to have.
+    if !still_wants(world, item, &activity.spec.name.machine, start.at) {
+        return false;
+    }
+    let mut ours: Vec<&ActivityState> = world
+        .activities
+        .values()
+        .filter(|one| !one.late && one.carries(item) && of_zone(&one.spec.name.machine))
+        .collect();
+    ours.sort_by_key(|one| one.created);
+    let Some(first) = ours.first() else { return false };
+    let decided_after = first.decided <= start.at && !ours.iter().any(|one| one.found);
+    // Who has it otherwise may have let the zone pass before.
+    let others_have_it = world.machines.iter().any(|(name, machine)| {
+        let brought = ours.iter().any(|one| one.spec.name.machine == *name);
+        of_wave(machine) && !brought && has(world, name, machine, item).is_some()
+    });
+    if !decided_after || others_have_it {
+        return false;
+    }
+    let mut until = first.created;
+    for one in ours {
+        if one.created > until {
+            return false;
+        }
+        until = until.max(match (one.finished, one.deleted) {
+            (Some(ended), _) | (None, Some(ended)) => ended,
+            (None, None) => Instant::MAX,
+        });
+    }
+    until == Instant::MAX
+}
+
+/// Whether the item is what its baseline asks of the machine, by each report that may have been the last that was seen.
+fn still_wants(world: &World, item: &Item, name: &MachineName, at: Instant) -> bool {
+    let (Some(machine), Some(kept)) = (world.machines.get(name), world.baselines.get(&item.baseline)) else {
+        return false;
+    };
+    let alone =
+        world.baselines.iter().filter(|(reference, _)| **reference != item.baseline).all(|(_, kept)| {
+            kept.possible(at, world.lag).into_iter().flatten().all(|other| {
+                !(machine.maybe(&other.selector, at, world.lag)
+                    && (other.upgrades_any()
+                        || other.packages.iter().any(|one| one.name == item.package.name)))
+            })
+        });
+    let reports = machine.report.possible(at, world.lag);
+    let asks = |baseline: &Baseline| {
+        let mut named = baseline.packages.iter().filter(|one| one.name == item.package.name);
+        let (Some(asked), None) = (named.next(), named.next()) else { return false };
+        machine.surely(&baseline.selector, at, world.lag)
+            && reports.iter().all(|report| {
+                report.is_some_and(|report| target(asked, report) == Target::Change(item.to.clone()))
+            })
+    };
+    alone && kept.possible(at, world.lag).into_iter().all(|one| one.is_some_and(asks))
 }

@@ -2,8 +2,8 @@
 
 use crate::event::What;
 use crate::violation::{About, Findings};
-use crate::world::World;
-use muster_model::Phase;
+use crate::world::{ActivityState, World};
+use muster_model::{OutcomeReason, Phase};
 
 pub(crate) fn check(world: &World, what: &What, findings: &mut Findings<'_>) {
     let What::Acted(acted) = what else { return };
@@ -26,6 +26,15 @@ pub(crate) fn check(world: &World, what: &What, findings: &mut Findings<'_>) {
         let message = format!("step {} was done already", acted.step);
         findings.broken("A1", "StepDoneTwice", about, [], message);
     }
+    let begun = activity.acted.get(acted.step).is_some_and(|(began, _)| *began > 0);
+    if !acted.done && begun && done == 0 && said_its_end(activity) {
+        let message = format!(
+            "step {} began again, and its machine had said that it is {}",
+            acted.step,
+            activity.phase.as_str()
+        );
+        findings.broken("A1", "BegunAfterEnd", about, [], message);
+    }
     let begins = !acted.done && activity.acted.iter().all(|(began, _)| *began == 0);
     let undone = matches!(activity.phase, Phase::Pending | Phase::Canceled | Phase::Expired | Phase::Refused);
     if begins && undone {
@@ -41,4 +50,11 @@ pub(crate) fn check(world: &World, what: &What, findings: &mut Findings<'_>) {
         let message = format!("it began while {} is under way there", other.spec.name);
         findings.broken("A1", "TwoAtOnce", about, [format!("Activity/{}", other.spec.name)], message);
     }
+}
+
+/// Whether the machine itself told how it ended. What a controller ends by time, its machine may be in the middle of.
+fn said_its_end(activity: &ActivityState) -> bool {
+    let told =
+        matches!(activity.phase, Phase::Succeeded | Phase::Failed | Phase::Refused | Phase::Interrupted);
+    told && !matches!(activity.outcome, Some(OutcomeReason::TimedOut | OutcomeReason::Unreachable))
 }

@@ -12,6 +12,9 @@ use crate::world::{MachineState, World};
 /// What a step's begin may be late by: the word that it may begin travels to the machine.
 const WORD: SignedDuration = SignedDuration::from_secs(5);
 
+/// What a reboot's begin may be late by: its agent may die between the fresh word and the reboot, and come back.
+const FRESH_WORD: SignedDuration = SignedDuration::from_secs(35);
+
 /// What restrains steps of one kind on one machine at one instant.
 pub(crate) struct Guards<'w> {
     /// Freezes, by every way in which they may be seen.
@@ -39,9 +42,9 @@ pub(crate) fn check(world: &World, start: &Start<'_>, calendar: &mut Calendar, f
             }
         }
         for cover in covers(step) {
-            let mut guards = guards(world, machine, cover, start.at);
+            let mut guards = guards(world, machine, cover, start.at, world.lag);
             guards.pass(world, start, step, machine, start.at);
-            one(start, &guards, &policies, cover, cumulated, calendar, findings);
+            one(start, &guards, &policies, (cover, cumulated), calendar, findings);
         }
     }
     let latest = policies.iter().map(|policy| policy.activity_expiry.length()).max().unwrap_or_default();
@@ -52,34 +55,39 @@ pub(crate) fn check(world: &World, start: &Start<'_>, calendar: &mut Calendar, f
     }
 }
 
-/// A step that begins later begins in an open window, too, and not in a freeze: those that were there when it started.
+/// A step that begins later begins in an open window, too, and not in a freeze: those that were there when it started. A
+/// reboot has its gateway's fresh word, which knows those that came since, however late its controller is.
 pub(crate) fn check_steps(
     world: &World,
     event: &Event,
     calendar: &mut Calendar,
     findings: &mut Findings<'_>,
 ) {
-    let (name, place, at) = match &event.event {
-        What::StepStarted(StepEvent { name, step, at }) => (name, *step, at.unwrap_or(event.time)),
-        What::Acted(acted) if !acted.done => (&acted.activity, acted.step, event.time),
+    let (name, place, at, acts) = match &event.event {
+        What::StepStarted(StepEvent { name, step, at }) => (name, *step, at.unwrap_or(event.time), false),
+        What::Acted(acted) if !acted.done => (&acted.activity, acted.step, event.time, true),
         _ => return,
     };
     let Some(activity) = world.activities.get(name) else { return };
     let Some(machine) = world.machines.get(&name.machine) else { return };
     let Some(step) = activity.spec.steps.get(place) else { return };
-    let again = activity.started.get(place).is_some_and(Option::is_some)
-        || activity.acted.get(place).is_some_and(|(began, _)| *began > 0);
+    let acted = activity.acted.get(place).is_some_and(|(began, _)| *began > 0);
+    let again = acted || activity.started.get(place).is_some_and(Option::is_some);
     let steady =
         |kept: &crate::world::Kept<Window>| kept.since().is_some_and(|since| since <= activity.created);
-    if again || activity.found || !world.windows.values().all(steady) {
+    // On record a reboot begins with its preparation, before the word is asked for.
+    let fresh = acts && !acted && matches!(step.action, StepAction::Reboot { .. });
+    let judged = fresh || (!again && world.windows.values().all(steady));
+    if activity.found || !judged {
         return;
     }
     let start = Start { spec: &activity.spec, at, machine: Some(machine) };
+    let (lag, late) = if fresh { (FRESH_WORD, FRESH_WORD) } else { (world.lag, WORD) };
     for cover in covers(step) {
-        let mut guards = guards(world, machine, cover, at);
+        let mut guards = guards(world, machine, cover, at, lag);
         // An override that was taken back later, or that ran out: what it let start goes on until it expires.
         guards.pass(world, &start, step, machine, activity.created);
-        begins(&start, place, &guards, calendar, findings);
+        begins(&start, place, &guards, late, calendar, findings);
     }
 }
 
@@ -88,22 +96,23 @@ fn begins(
     start: &Start<'_>,
     place: usize,
     guards: &Guards<'_>,
+    late: SignedDuration,
     calendar: &mut Calendar,
     findings: &mut Findings<'_>,
 ) {
     let (at, about) = (start.at, About::Activity(&start.spec.name));
     for deny in &guards.denies {
-        if let Some((from, to)) = open(deny, at, calendar).filter(|(from, _)| at.duration_since(*from) > WORD)
+        if let Some((from, to)) = open(deny, at, calendar).filter(|(from, _)| at.duration_since(*from) > late)
         {
             let message = format!("step {place} began at {at}, in the freeze from {from} to {to}");
             findings.broken("W6", "StepInFreeze", about, [object(deny)], message);
         }
     }
-    let late = at - WORD;
+    let before = at - late;
     let opened = guards
         .allows
         .iter()
-        .any(|allow| open(allow, at, calendar).is_some() || open(allow, late, calendar).is_some());
+        .any(|allow| open(allow, at, calendar).is_some() || open(allow, before, calendar).is_some());
     if guards.needs_allow && !opened {
         let message = format!("step {place} began at {at}, when no window was open");
         findings.broken("W6", "StepOutsideWindows", about, [], message);
@@ -147,7 +156,14 @@ fn estimate(policy: &Policy, cover: Cover) -> SignedDuration {
     }
 }
 
-fn guards<'w>(world: &'w World, machine: &MachineState, cover: Cover, at: Instant) -> Guards<'w> {
+/// By whom windows may be seen `lag` late.
+fn guards<'w>(
+    world: &'w World,
+    machine: &MachineState,
+    cover: Cover,
+    at: Instant,
+    lag: SignedDuration,
+) -> Guards<'w> {
     let mut guards = Guards {
         denies: Vec::new(),
         allows: Vec::new(),
@@ -156,10 +172,10 @@ fn guards<'w>(world: &'w World, machine: &MachineState, cover: Cover, at: Instan
         unreadable: None,
     };
     for kept in world.windows.values() {
-        let versions: Vec<Option<&Window>> = kept.possible(at, world.lag);
+        let versions: Vec<Option<&Window>> = kept.possible(at, lag);
         let covers = |window: &Window| window.covers.as_ref().is_none_or(|covers| covers.contains(&cover));
         let surely = versions.iter().all(|window| {
-            window.is_some_and(|window| covers(window) && machine.surely(&window.selector, at, world.lag))
+            window.is_some_and(|window| covers(window) && machine.surely(&window.selector, at, lag))
         });
         let is = |action| versions.iter().flatten().all(|window| window.action == action);
         if surely && versions.iter().flatten().all(|window| window.unreadable.is_some()) {
@@ -171,9 +187,7 @@ fn guards<'w>(world: &'w World, machine: &MachineState, cover: Cover, at: Instan
         }
         guards.needs_allow |= surely && is(WindowAction::Allow);
         guards.allows.extend(versions.into_iter().flatten().filter(|window| {
-            window.action == WindowAction::Allow
-                && covers(window)
-                && machine.maybe(&window.selector, at, world.lag)
+            window.action == WindowAction::Allow && covers(window) && machine.maybe(&window.selector, at, lag)
         }));
     }
     guards
@@ -193,13 +207,13 @@ fn one(
     start: &Start<'_>,
     guards: &Guards<'_>,
     policies: &[Policy],
-    cover: Cover,
-    cumulated: SignedDuration,
+    (cover, cumulated): (Cover, SignedDuration),
     calendar: &mut Calendar,
     findings: &mut Findings<'_>,
 ) {
     let (at, about) = (start.at, About::Activity(&start.spec.name));
     let what = cover.as_str();
+    let own = policies.iter().map(|policy| estimate(policy, cover)).min().unwrap_or_default();
     if let Some(window) = guards.unreadable {
         let message =
             format!("{what} started at {at} under a window that cannot be read, which closes its machines");
@@ -225,9 +239,9 @@ fn one(
         }
         if let Some((from, _)) = freeze {
             if from.duration_since(at) < cumulated {
-                too_late(start, what, from, cumulated, findings);
+                return too_late(start, what, from, cumulated, findings);
             }
-            expires_in_time(start, what, from, findings);
+            expires_in_time(start, what, (from, from - own), findings);
         }
         return;
     }
@@ -266,15 +280,25 @@ fn one(
     let close = freeze.map_or(closes, |(from, _)| from.min(closes));
     let needed = cumulated.min(closes.duration_since(opened) / 2);
     if close.duration_since(at) < needed {
-        too_late(start, what, close, needed, findings);
+        return too_late(start, what, close, needed, findings);
     }
-    expires_in_time(start, what, close, findings);
+    let last = close - own.min(closes.duration_since(opened) / 2);
+    expires_in_time(start, what, (close, cutoff.map_or(last, |cutoff| last.min(cutoff))), findings);
 }
 
-/// What is on its way to its machine may begin until its expiry: that must not lie behind the close (rules A4, W6).
-fn expires_in_time(start: &Start<'_>, what: &str, close: Instant, findings: &mut Findings<'_>) {
-    if start.spec.expiry > close {
-        let message = format!("{what} may begin until {}, and the close is at {close}", start.spec.expiry);
+/// What is on its way to its machine may begin until its expiry: by then there must be time enough before the close, and the
+/// cutoff not past (rules A4, W1, W2, W6).
+fn expires_in_time(
+    start: &Start<'_>,
+    what: &str,
+    (close, last): (Instant, Instant),
+    findings: &mut Findings<'_>,
+) {
+    if start.spec.expiry > last {
+        let expiry = start.spec.expiry;
+        let message = format!(
+            "{what} may begin until {expiry}, and {last} is the last moment before the close at {close}"
+        );
         findings.broken("A4", "ExpiryTooLate", About::Activity(&start.spec.name), [], message);
     }
 }

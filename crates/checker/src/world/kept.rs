@@ -18,16 +18,21 @@ impl<T> Default for Kept<T> {
     }
 }
 
-impl<T> Kept<T> {
-    /// From now on it is so.
+impl<T: PartialEq> Kept<T> {
+    /// From now on it is so. What it is already was told again: a revision that changes nothing about it is no edit.
     pub(crate) fn set(&mut self, now: Instant, value: Option<T>, lag: SignedDuration) {
+        if self.versions.last().is_some_and(|(_, known)| *known == value) {
+            return;
+        }
         self.versions.push((now, value));
         // What ended before anybody could still believe in it is forgotten.
         let ended = self.versions.windows(2).filter(|pair| pair[1].0 < now - lag).count();
         let ended = if lag.is_zero() { self.versions.len() - 1 } else { ended };
         self.versions.drain(..ended.max(self.versions.len().saturating_sub(VERSIONS)));
     }
+}
 
+impl<T> Kept<T> {
     /// As it is.
     pub(crate) fn now(&self) -> Option<&T> {
         self.versions.last().and_then(|(_, value)| value.as_ref())

@@ -378,3 +378,23 @@ fn no_step_is_done_twice() {
         &story("01:00 create a-1\n 01:01 deliver a-1\n 01:01 acts a-1 0"),
     );
 }
+
+#[test]
+fn what_its_machine_said_is_over_does_not_begin_again() {
+    let again = |end: &str| {
+        story(&format!(
+            "01:00 create a-1\n 01:01 deliver a-1\n 01:01 acts a-1 0\n 01:02 start a-1 0\n 01:10 finish a-1 {end}\n 01:12 acts a-1 0"
+        ))
+    };
+    check(
+        &again("Failed PackagesNotAsWanted"),
+        &expect![[r#"
+            ! 2026-11-27T01:12:00Z A1 BegunAfterEnd a-1: step 0 began again, and its machine had said that it is Failed
+        "#]],
+        // Who gave up on it was not its machine.
+        &again("Failed TimedOut")
+            .replace("01:10 finish", "02:10 finish")
+            .replace("01:12 acts", "02:12 acts")
+            .replace("01:02 start", "01:01 start"),
+    );
+}

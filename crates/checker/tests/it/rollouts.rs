@@ -226,13 +226,23 @@ fn zones_take_turns() {
     "#]],
         &zones("x"),
     );
-    // A zone may be through without one of its machines, where another is not waited for.
+    // A zone may be through without one of its machines, where another has the item or had it in between. Where another is
+    // not waited for, it is not: what is under way there has been from the beginning.
     let blocked = zones("y").replace(
         "01:00 create b-1",
         "00:01 machine c again ring=canary zone=x\n 00:02 decided c Blocked V3\n 01:00 create b-1",
     );
-    assert_eq!(judged(&blocked), "= nothing\n");
-    assert!(judged(&blocked.replace("Blocked V3", "Waiting W1")).contains("StartedInTwoZones"));
+    assert!(judged(&blocked).contains("StartedInTwoZones"), "{}", judged(&blocked));
+    let had = blocked.replace("00:02 decided c Blocked V3", "00:02 report c openssl=2");
+    assert_eq!(judged(&had), "= nothing\n");
+    let between = blocked.replace(
+        "01:00 create a-1",
+        "00:50 create c-1\n 00:51 deliver c-1\n 00:52 start c-1 0\n 00:53 done c-1 0\n 00:54 succeed c-1
+         00:55 report c openssl=2 last=1\n 01:00 create a-1",
+    );
+    assert!(!judged(&between).contains("StartedInTwoZones"), "{}", judged(&between));
+    let before = between.replace("01:00 create a-1", "00:52 create a-1");
+    assert!(judged(&before).contains("StartedInTwoZones"), "{}", judged(&before));
     // Who is in a wave by number is not told: nor whose zone of it this is.
     let half =
         zones("y").replace("\"waves\": [", "\"waves\": [{\"name\": \"half\", \"machines\": \"50%\"}, ");

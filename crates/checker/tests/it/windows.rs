@@ -3,7 +3,7 @@
 use expect_test::expect;
 
 use crate::check;
-use crate::story::judged;
+use crate::story::{judged, judged_late};
 
 // Friday 22:00 to Saturday 04:00.
 const NIGHT: &str = "
@@ -31,7 +31,7 @@ fn nothing_starts_outside_its_windows() {
         &expect![[r#"
         ! 2026-11-28T04:00:00Z W1 StartedOutsideWindows a-1: Packages started at 2026-11-28T04:00:00Z, when none of night was open
     "#]],
-        &story("27:49 create a-1 until=28:00"),
+        &story("27:49 create a-1 until=27:50"),
     );
     let required = "00:00 policy {\"windows\": \"Required\"}\n";
     check(
@@ -51,16 +51,17 @@ fn nothing_starts_that_would_not_fit() {
         &expect![[r#"
         ! 2026-11-28T03:51:00Z W2 StartedTooLate a-1: Packages started at 2026-11-28T03:51:00Z, 9m before the close at 2026-11-28T04:00:00Z, and takes 10m
     "#]],
-        &story("27:50 create a-1 until=28:00"),
+        &story("27:50 create a-1 until=27:50"),
     );
     check(
-        &story("27:41 create a-1 reboot until=28:00"),
+        &story("27:41 create a-1 reboot until=27:50"),
         &expect![[r#"
-        ! 2026-11-28T03:41:00Z W2 StartedTooLate a-1: Reboot started at 2026-11-28T03:41:00Z, 19m before the close at 2026-11-28T04:00:00Z, and takes 20m
-    "#]],
-        &story("27:40 create a-1 reboot until=28:00"),
+            ! 2026-11-28T03:41:00Z W2 StartedTooLate a-1: Reboot started at 2026-11-28T03:41:00Z, 19m before the close at 2026-11-28T04:00:00Z, and takes 20m
+        "#]],
+        &story("27:40 create a-1 reboot until=27:50"),
     );
-    let cutoff = |at: &str| story(&format!("00:00 window night {{\"cutoff\": \"1h\"}}\n {at} create a-1"));
+    let cutoff =
+        |at: &str| story(&format!("00:00 window night {{\"cutoff\": \"1h\"}}\n {at} create a-1 until=27:00"));
     check(
         &cutoff("27:00"),
         &expect![[r#"
@@ -70,7 +71,7 @@ fn nothing_starts_that_would_not_fit() {
     );
     // The estimate is capped at half the window's length.
     let short = |at: &str| {
-        story(&format!("00:00 window night {{\"duration\": \"10m\"}}\n {at} create a-1 until=22:10"))
+        story(&format!("00:00 window night {{\"duration\": \"10m\"}}\n {at} create a-1 until=22:05"))
     };
     check(
         &short("22:05:01"),
@@ -101,7 +102,7 @@ fn nothing_starts_in_a_freeze_or_too_shortly_before_it() {
         &expect![[r#"
         ! 2026-11-27T22:51:00Z W2 StartedTooLate a-1: Packages started at 2026-11-27T22:51:00Z, 9m before the close at 2026-11-27T23:00:00Z, and takes 10m
     "#]],
-        &freeze("22:50").replace("create a-1", "create a-1 until=23:00"),
+        &freeze("22:50").replace("create a-1", "create a-1 until=22:50"),
     );
 }
 
@@ -122,37 +123,58 @@ fn a_reboot_waits_for_the_end_of_a_freeze_that_covers_it() {
         &covered(""),
     );
     let begun =
-        |at: &str| story(&format!("27:40 create a-1 until=28:00\n 27:41 deliver a-1\n {at} start a-1 0"));
+        |at: &str| story(&format!("27:40 create a-1 until=27:50\n 27:41 deliver a-1\n {at} start a-1 0"));
     check(
         &begun("28:00:10"),
         &expect![[r#"
-            ! 2026-11-28T04:00:10Z A4 StepAfterExpiry a-1: step 0 began at 2026-11-28T04:00:10Z: no step starts after 2026-11-28T04:00:00Z
+            ! 2026-11-28T04:00:10Z A4 StepAfterExpiry a-1: step 0 began at 2026-11-28T04:00:10Z: no step starts after 2026-11-28T03:50:00Z
             ! 2026-11-28T04:00:10Z W6 StepOutsideWindows a-1: step 0 began at 2026-11-28T04:00:10Z, when no window was open
         "#]],
-        &begun("27:59"),
+        &begun("27:49"),
     );
+}
+
+// rule: W6
+#[test]
+fn a_reboot_has_a_fresh_word_about_what_was_declared_since() {
+    let gala = "freeze gala {\"from\": \"2026-11-27T22:00:00Z\", \"to\": \"2026-11-28T01:00:00Z\"}";
+    let begun = |frozen: &str| {
+        let story = story(&format!(
+            "22:00 create a-1 reboot\n 22:01 deliver a-1\n 22:02 start a-1 0\n 22:03 done a-1 0\n {frozen}\n 22:13 start a-1 1\n 22:13 acts a-1 1"
+        ));
+        judged_late(&story, 120)
+    };
+    expect![[r#"
+        ! 2026-11-27T22:13:00Z W6 StepInFreeze a-1: step 1 began at 2026-11-27T22:13:00Z, in the freeze from 2026-11-27T22:00:00Z to 2026-11-28T01:00:00Z [MaintenanceWindow/gala]
+    "#]]
+    .assert_eq(&begun(&format!("22:10 {gala}")));
+    // Its agent may have died since it had the word; what is told again is nothing new.
+    assert_eq!(begun(&format!("22:12:30 {gala}")), "= nothing\n");
+    assert!(begun(&format!("22:12 {gala}\n 22:12:30 {gala}")).contains("StepInFreeze"));
+    // What it was asked for and did not get is no begin.
+    assert_eq!(begun(&format!("22:10 {gala}")).lines().count(), 1);
 }
 
 // rule: A4, W6
 #[test]
 fn what_started_may_begin_until_the_close_and_no_later() {
     check(
-        &story("27:30 create a-1 until=28:00:01"),
+        &story("27:30 create a-1 until=27:50:01"),
         &expect![[r#"
-            ! 2026-11-28T03:30:00Z A4 ExpiryTooLate a-1: Packages may begin until 2026-11-28T04:00:01Z, and the close is at 2026-11-28T04:00:00Z
+            ! 2026-11-28T03:30:00Z A4 ExpiryTooLate a-1: Packages may begin until 2026-11-28T03:50:01Z, and 2026-11-28T03:50:00Z is the last moment before the close at 2026-11-28T04:00:00Z
         "#]],
-        &story("27:30 create a-1 until=28:00"),
+        &story("27:30 create a-1 until=27:50"),
     );
     let freeze = "00:00 freeze gala {\"from\": \"2026-11-27T23:00:00Z\", \"to\": \"2026-11-28T01:00:00Z\"}";
     let none = |until: &str| {
         format!("00:00 machine a\n 00:00 baseline fix\n {freeze}\n 22:30 create a-1 until={until}")
     };
     check(
-        &none("23:00:01"),
+        &none("22:50:01"),
         &expect![[r#"
-            ! 2026-11-27T22:30:00Z A4 ExpiryTooLate a-1: Packages may begin until 2026-11-27T23:00:01Z, and the close is at 2026-11-27T23:00:00Z
+            ! 2026-11-27T22:30:00Z A4 ExpiryTooLate a-1: Packages may begin until 2026-11-27T22:50:01Z, and 2026-11-27T22:50:00Z is the last moment before the close at 2026-11-27T23:00:00Z
         "#]],
-        &none("23:00"),
+        &none("22:50"),
     );
 }
 
@@ -304,6 +326,34 @@ fn a_boot_is_one_thing_for_all_who_ask_for_it() {
 
 // rule: W9
 #[test]
+fn a_reboot_passes_where_the_kernel_is_named_for_any_baseline_that_it_serves() {
+    let named = |baseline: &str| {
+        let select = r#"{"action": {"SelectKernel": {"release": "6.2", "followed":
+            {"package": {"name": "linux-image-amd64", "architecture": "amd64"}, "version": "2"}}},
+            "baselines": [{"kind": "KernelBaseline", "name": "boot"}], "timeout": "10m"}"#;
+        let reboot = r#"{"action": {"Reboot": {"kernel": "6.2"}}, "timeout": "30m", "baselines":
+            [{"kind": "PackageBaseline", "name": "fix"}, {"kind": "KernelBaseline", "name": "boot"}]}"#;
+        let item = format!(
+            "{{\"package\": \"linux-image-amd64\", \"version\": \"2\", \"baseline\": {{\"kind\": \"PackageBaseline\", \"name\": \"{baseline}\"}}}}"
+        );
+        story(
+            &format!(
+                "00:00 kernel-baseline boot
+             00:00 window night {{\"covers\": [\"Reboot\"]}}
+             04:00 override urgent {{\"windows\": [\"night\"], \"items\": [{item}]}}
+             05:00 create a-1 only {{\"spec\": {{\"steps\": [{select}, {reboot}]}}}}"
+            )
+            .replace("\n            \"baselines", " \"baselines")
+            .replace("\n            {\"package", " {\"package")
+            .replace("\n            [{", " [{"),
+        )
+    };
+    assert!(judged(&named("other")).contains("Reboot started at"), "{}", judged(&named("other")));
+    assert!(!judged(&named("fix")).contains("Reboot started at"), "{}", judged(&named("fix")));
+}
+
+// rule: W9
+#[test]
 fn an_override_that_is_taken_back_lets_nothing_start_but_what_has_started_goes_on() {
     let taken = |rest: &str| story(&format!("04:00 override urgent {{\"windows\": [\"night\"]}}\n{rest}"));
     check(
@@ -315,7 +365,7 @@ fn an_override_that_is_taken_back_lets_nothing_start_but_what_has_started_goes_o
     );
     // Who has not seen yet that it was taken back may start something.
     let late = taken("04:59 taken-back urgent\n 05:00 create a-1");
-    assert_eq!(crate::story::judged_late(&late, 120), "= nothing\n");
+    assert_eq!(judged_late(&late, 120), "= nothing\n");
 }
 
 // rule: G2

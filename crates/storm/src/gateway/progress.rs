@@ -23,7 +23,7 @@ impl Storm {
         });
         let Some(activity) = mine else { return self.answer(m, Word::Rejected { uid }) };
         let over = activity.phase.is_finished();
-        let cancel = activity.cancel || over;
+        let cancel = activity.cancel || (over && !self.plants(Plant::DoubleDispatch));
         let phase = progress.phase;
         if over && !self.plants(Plant::PhaseGoesBack) {
             if phase.is_finished() && phase != activity.phase {
@@ -70,6 +70,9 @@ impl Storm {
             return;
         }
         let name = progress.name.clone();
+        if steps.contains(&(0, false)) {
+            self.lose_sight();
+        }
         for (step, completed) in steps {
             let status = &activity.steps[step];
             let at = if completed { status.completed } else { status.started };
