@@ -134,7 +134,7 @@ impl Storm {
     pub(crate) fn think_again(&mut self, activity: &ActivityName) {
         let away = self.hosts.iter().any(|host| host.name == activity.machine && host.gateway.is_none());
         if !self.calm && away {
-            let wait = self.people.whims.seconds(1, 20);
+            let wait = self.people.whims.seconds(0, 5);
             self.plan_after(wait, Happening::Person(Act::Say(Saying::Contradict(activity.clone()))));
         }
     }
@@ -180,10 +180,6 @@ impl Storm {
     fn contradict(&mut self, name: &ActivityName) {
         let waits = self.api.activity(name).filter(|(_, one)| one.phase == Phase::Pending);
         let Some((_, activity)) = waits.filter(|_| !self.calm) else { return };
-        if self.people.applying {
-            let wait = self.people.whims.seconds(5, 30);
-            return self.plan_after(wait, Happening::Person(Act::Say(Saying::Contradict(name.clone()))));
-        }
         let baselines: Vec<BaselineRef> =
             activity.spec.steps.iter().flat_map(|step| step.baselines.keys().cloned()).collect();
         let kept = activity.spec.steps.iter().find_map(|step| match &step.action {
