@@ -29,7 +29,8 @@ const MARKED: SignedDuration = SignedDuration::from_mins(10);
 /// The time to the next batch of deletions, if nothing wakes us before.
 const NEXT_BATCH: SignedDuration = SignedDuration::from_secs(1);
 
-/// Whatever the limit, so many finished ones are kept while they are fresh: rule A2 counts refusals in a row.
+/// Whatever the limit, so many finished ones are kept while they are fresh, those aside that were canceled: rule A2 counts refusals
+/// in a row, and passes over what was canceled between them.
 const JUDGED: usize = 4;
 
 /// Reboots are counted over so long (rule K4).
@@ -118,7 +119,7 @@ fn look(state: &State, machine: &MachineName, now: Instant) -> Look {
         .machines
         .get(machine)
         .map_or((0, 0), |machine| (machine.retried_through, machine.resolved_through));
-    let mut finished = 0;
+    let (mut finished, mut judged) = (0, 0);
     let mut failures = 0;
     let mut succeeded: Vec<Discriminant<StepAction>> = Vec::new();
     let mut has_last_change = false;
@@ -127,6 +128,7 @@ fn look(state: &State, machine: &MachineName, now: Instant) -> Look {
             continue;
         }
         finished += 1;
+        judged += usize::from(activity.phase != Phase::Canceled);
         if activity.phase == Phase::Succeeded {
             succeeded.extend(activity.spec.steps.iter().map(|step| discriminant(&step.action)));
         }
@@ -151,7 +153,7 @@ fn look(state: &State, machine: &MachineName, now: Instant) -> Look {
             continue;
         }
         let mut end = ended(activity) + ttl;
-        if finished > limit.max(JUDGED) {
+        if finished > limit && (judged > JUDGED || activity.phase == Phase::Canceled) {
             end = Instant::MIN;
         }
         if there && is_reboot(activity) {

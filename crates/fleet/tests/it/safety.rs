@@ -235,6 +235,26 @@ fn failures_that_count_stay_whatever_came_after_them() {
     assert!(gone.contains(&"delete m0-2".to_owned()) && gone.contains(&"delete m0-3".to_owned()), "{gone:?}");
 }
 
+// rule: A2, A10
+#[test]
+fn refusals_in_a_row_stay_when_what_was_canceled_came_between_them() {
+    let mut world = World::new(1, 1);
+    let activity = world.one_pending();
+    let template = world.activities[&activity].clone();
+    for number in 1..=20 {
+        let mut old = template.clone();
+        old.spec.name.number = number;
+        old.phase = if matches!(number, 4..=6 | 20) { Phase::Refused } else { Phase::Canceled };
+        old.finished = Some(world.now);
+        world.observe(Change::Activity(Box::new(old)));
+    }
+    let kept = |world: &mut World| -> Vec<u64> {
+        let gone = short(&world.pass());
+        (1..=7).filter(|number| !gone.contains(&format!("delete m0-{number}"))).collect()
+    };
+    assert_eq!(kept(&mut world), [4, 5, 6]);
+}
+
 // rule: A10, B2
 #[test]
 fn a_failure_stays_while_it_holds_its_place() {
