@@ -391,6 +391,8 @@ pub(crate) fn unpassed(
             return no(format!("{} is under way", activity.spec.name));
         }
         match has(world, name, machine, item) {
+            // A wave judges only machines whose target the item is.
+            Some(_) if may_want_another(world, baseline, machine, item, at) => {}
             Some(since) => {
                 evidence = true;
                 let soaked = since.saturating_add(wave.soak.length()).unwrap_or(Instant::MAX);
@@ -409,6 +411,22 @@ pub(crate) fn unpassed(
         Some(name) => no(format!("{name} wants it still")),
         None => None,
     }
+}
+
+/// A machine that has the item may be seen to have another target by the same baseline by now.
+fn may_want_another(
+    world: &World,
+    baseline: &Baseline,
+    machine: &MachineState,
+    item: &Item,
+    at: Instant,
+) -> bool {
+    let asked = baseline.packages.iter().find(|asked| asked.name == item.package.name);
+    let reports = machine.report.possible(at, world.lag);
+    asked.is_some_and(|asked| {
+        let mut targets = reports.into_iter().flatten().map(|report| target(asked, report));
+        targets.any(|target| matches!(target, Target::Change(to) if to != item.to))
+    })
 }
 
 /// We brought the item there.

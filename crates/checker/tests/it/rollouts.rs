@@ -108,6 +108,23 @@ fn a_person_may_pass_over_a_wave_without_evidence() {
     assert!(judged(&running).contains("a-1 is under way"), "{}", judged(&running));
 }
 
+// rule: O2
+#[test]
+fn a_machine_that_has_another_target_by_now_soaks_no_more() {
+    // Version 2 is on offer.
+    let started = |version: &str| {
+        let baseline = format!(
+            "00:01 baseline fix {{\"packages\": [{{\"name\": \"openssl\", \"version\": \"{version}\"}}], \"rollout\": {{\"waves\": [{{\"name\": \"canary\", \"selector\": {{\"matchLabels\": {{\"ring\": \"canary\"}}}}, \"soak\": \"1h\"}}], \"maxUnavailable\": 4, \"maxFailures\": 0}}}}"
+        );
+        let canaries = CANARIES.replace("create a-1", "create a-1 openssl=1..1.5");
+        let canaries = canaries.replace("create b-1", "create b-1 openssl=1..1.5").replace("=2", "=1.5");
+        judged(&story("", "", &format!("{baseline}\n{canaries} 01:30 create c-1 openssl=1..1.5")))
+    };
+    let soaks = "openssl:amd64 1.5 has not passed wave canary: a has it";
+    assert!(started(">= 1.5").contains(soaks), "{}", started(">= 1.5"));
+    assert!(!started("latest").contains(soaks), "{}", started("latest"));
+}
+
 // rule: O2, O3
 #[test]
 fn a_wave_that_somebody_passed_over_stays_passed_when_its_machines_come_later() {
