@@ -197,30 +197,35 @@ fn of_a_machine_that_is_gone_nothing_is_kept_for_ever() {
     assert!(short(&world.pass()).contains(&format!("delete {activity}")));
 }
 
+/// An activity that ended just now: like the template, or with another action.
+fn past(world: &mut World, template: &Activity, number: u64, action: Option<StepAction>, phase: Phase) {
+    let mut old = template.clone();
+    old.spec.name.number = number;
+    if let Some(action) = action {
+        old.spec.steps[0].action = action;
+    }
+    (old.phase, old.finished) = (phase, Some(world.now));
+    world.observe(Change::Activity(Box::new(old)));
+}
+
+/// What the next pass deletes.
+fn deleted(world: &mut World) -> Vec<String> {
+    short(&world.pass()).into_iter().filter(|text| text.starts_with("delete")).collect()
+}
+
 // rule: A6, A10, O3
 #[test]
 fn failures_that_count_stay_whatever_came_after_them() {
     let mut world = World::new(1, 1);
     let activity = world.one_pending();
     let template = world.activities[&activity].clone();
-    let past = |world: &mut World, number: u64, action: Option<StepAction>, phase: Phase| {
-        let mut old = template.clone();
-        old.spec.name.number = number;
-        if let Some(action) = action {
-            old.spec.steps[0].action = action;
-        }
-        (old.phase, old.finished) = (phase, Some(world.now));
-        world.observe(Change::Activity(Box::new(old)));
-    };
+    let past = |world: &mut World, number, action, phase| past(world, &template, number, action, phase);
     // The item failed, a boot fell back; then dpkg was repaired again and again, in vain.
     let reboot = StepAction::Reboot { kernel: None, command_line: CommandLine::default() };
     past(&mut world, 1, None, Phase::Failed);
     past(&mut world, 2, Some(reboot.clone()), Phase::Failed);
     (3..=8).for_each(|number| past(&mut world, number, Some(StepAction::RepairPackages), Phase::Failed));
     (9..=20).for_each(|number| past(&mut world, number, None, Phase::Refused));
-    let deleted = |world: &mut World| -> Vec<String> {
-        short(&world.pass()).into_iter().filter(|text| text.starts_with("delete")).collect()
-    };
     assert_eq!(
         deleted(&mut world),
         ["delete m0-10", "delete m0-9"],
@@ -242,17 +247,12 @@ fn refusals_in_a_row_stay_when_what_was_canceled_came_between_them() {
     let activity = world.one_pending();
     let template = world.activities[&activity].clone();
     for number in 1..=20 {
-        let mut old = template.clone();
-        old.spec.name.number = number;
-        old.phase = if matches!(number, 4..=6 | 20) { Phase::Refused } else { Phase::Canceled };
-        old.finished = Some(world.now);
-        world.observe(Change::Activity(Box::new(old)));
+        let refused = matches!(number, 4..=6 | 20);
+        past(&mut world, &template, number, None, if refused { Phase::Refused } else { Phase::Canceled });
     }
-    let kept = |world: &mut World| -> Vec<u64> {
-        let gone = short(&world.pass());
-        (1..=7).filter(|number| !gone.contains(&format!("delete m0-{number}"))).collect()
-    };
-    assert_eq!(kept(&mut world), [4, 5, 6]);
+    let gone = deleted(&mut world);
+    let kept: Vec<u64> = (1..=7).filter(|number| !gone.contains(&format!("delete m0-{number}"))).collect();
+    assert_eq!(kept, [4, 5, 6]);
 }
 
 // rule: A10, B2
@@ -262,21 +262,13 @@ fn a_failure_stays_while_it_holds_its_place() {
     let activity = world.one_pending();
     let template = world.activities[&activity].clone();
     for number in 1..=9 {
-        let mut failed = template.clone();
-        failed.spec.name.number = number;
-        if number > 1 {
-            failed.spec.steps[0].action = StepAction::RepairPackages;
-        }
-        (failed.phase, failed.finished) = (Phase::Failed, Some(world.now));
-        world.observe(Change::Activity(Box::new(failed)));
+        let action = (number > 1).then_some(StepAction::RepairPackages);
+        past(&mut world, &template, number, action, Phase::Failed);
     }
     let mut machine = Machine::clone(&world.state.snapshot().machines[&name(0)]);
     machine.retried_through = 9;
     world.observe(Change::Machine(Box::new(machine.clone())));
     world.wait(SignedDuration::from_hours(24 * 31));
-    let deleted = |world: &mut World| -> Vec<String> {
-        short(&world.pass()).into_iter().filter(|text| text.starts_with("delete")).collect()
-    };
     assert!(deleted(&mut world).is_empty(), "to try again resolves nothing");
     machine.resolved_through = 3;
     world.observe(Change::Machine(Box::new(machine)));
@@ -290,16 +282,11 @@ fn what_made_a_failure_good_is_kept_as_long_as_the_failure() {
     let activity = world.one_pending();
     let template = world.activities[&activity].clone();
     for number in 1..=20 {
-        let mut old = template.clone();
-        old.spec.name.number = number;
-        if number > 2 {
-            old.spec.steps[0].action = StepAction::RepairPackages;
-        }
-        old.phase = if number == 1 { Phase::Failed } else { Phase::Succeeded };
-        old.finished = Some(world.now);
-        world.observe(Change::Activity(Box::new(old)));
+        let action = (number > 2).then_some(StepAction::RepairPackages);
+        let phase = if number == 1 { Phase::Failed } else { Phase::Succeeded };
+        past(&mut world, &template, number, action, phase);
     }
-    let gone = short(&world.pass());
+    let gone = deleted(&mut world);
     assert!(gone.contains(&"delete m0-3".to_owned()), "{gone:?}");
     // The failure is kept for what rollouts have on record; without its success it would hold a place again.
     assert!(
