@@ -393,6 +393,8 @@ pub(crate) fn unpassed(
         match has(world, name, machine, item) {
             // A wave judges only machines whose target the item is.
             Some(_) if may_want_another(world, baseline, machine, item, at) => {}
+            // Its packages are there, and it failed: not healthy, or back on the kernel before. That is no success that soaks.
+            Some(_) if failed_last(world, name, item) => {}
             Some(since) => {
                 evidence = true;
                 let soaked = since.saturating_add(wave.soak.length()).unwrap_or(Instant::MAX);
@@ -427,6 +429,14 @@ fn may_want_another(
         let mut targets = reports.into_iter().flatten().map(|report| target(asked, report));
         targets.any(|target| matches!(target, Target::Change(to) if to != item.to))
     })
+}
+
+/// What we last did there for the item failed.
+fn failed_last(world: &World, name: &MachineName, item: &Item) -> bool {
+    let mut ended = world
+        .history(name)
+        .filter(|one| matches!(one.phase, Phase::Succeeded | Phase::Failed) && one.carries(item));
+    ended.next_back().is_some_and(|last| last.phase == Phase::Failed)
 }
 
 /// We brought the item there.

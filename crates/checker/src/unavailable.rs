@@ -193,7 +193,7 @@ pub(crate) fn standing(world: &World, group: &Group<'_>, starting: &MachineName,
             || member && !quiet.may_be_silent && is_unhealthy(world, name, machine, at);
         // Who may be seen to count already takes no second place (rule B3).
         if *name == *starting {
-            let may = (maybe || charged) && (by_us || may_be_ours(world, name, at))
+            let may = (maybe || charged) && (by_us || ours.may_settle || may_be_ours(world, name, at))
                 || maybe && quiet.may_be_silent && sometimes
                 || maybe && may_be_unhealthy(world, name, machine, at);
             standing.counted = counts || may;
@@ -213,6 +213,8 @@ pub(crate) fn standing(world: &World, group: &Group<'_>, starting: &MachineName,
 struct Ours<'w> {
     in_flight: bool,
     settling: bool,
+    /// By the longest `minReady` that may be seen: an edit makes a success settle again.
+    may_settle: bool,
     failed: bool,
     charged: BTreeSet<&'w ObjectName>,
     /// By what is in flight.
@@ -247,8 +249,10 @@ fn count_ours<'w>(
             }
             Phase::Succeeded => {
                 later_success = true;
-                let settling = activity.age(at).is_some_and(|age| age < min_ready(world, activity, at));
+                let (shortest, longest) = min_ready(world, activity, at);
+                let settling = activity.age(at).is_some_and(|age| age < shortest);
                 ours.settling |= settling;
+                ours.may_settle |= activity.age(at).is_some_and(|age| age < longest);
                 settling
             }
             Phase::Failed => {
@@ -279,8 +283,8 @@ fn may_be_ours(world: &World, machine: &MachineName, at: Instant) -> bool {
     before.settling || before.failed || failures.into_iter().any(unseen)
 }
 
-/// The longest `minReady` of the baselines that it served, each as short as it may be seen.
-fn min_ready(world: &World, activity: &ActivityState, at: Instant) -> SignedDuration {
+/// The longest `minReady` of the baselines that it served: each as short, and each as long, as it may be seen.
+fn min_ready(world: &World, activity: &ActivityState, at: Instant) -> (SignedDuration, SignedDuration) {
     let served = activity.spec.steps.iter().flat_map(|step| &step.baselines);
     let of = |baseline: &BaselineRef| {
         let versions =
@@ -289,9 +293,11 @@ fn min_ready(world: &World, activity: &ActivityState, at: Instant) -> SignedDura
             let rollout = baseline.and_then(|baseline| baseline.rollout.as_ref());
             rollout.map_or(SignedDuration::ZERO, |rollout| rollout.min_ready.length())
         });
-        lengths.min().unwrap_or(SignedDuration::ZERO)
+        let (shortest, longest) = (lengths.clone().min(), lengths.max());
+        (shortest.unwrap_or_default(), longest.unwrap_or_default())
     };
-    served.map(of).max().unwrap_or(SignedDuration::ZERO)
+    let of_all = served.map(of);
+    of_all.fold(Default::default(), |(a, b), (shortest, longest)| (a.max(shortest), b.max(longest)))
 }
 
 /// A failure that still counts: nobody resolved it, and no later report shows what it was to reach (rule B2), whichever

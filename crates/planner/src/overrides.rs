@@ -1,8 +1,7 @@
 //! What may pass a window or a freeze, since somebody said so (rule W9)?
 
 use muster_model::{
-    BaselineRef, Cover, DebianVersion, Instant, OverrideWhat, PackageKey, Passes, Snapshot, Verdict,
-    WindowOverride,
+    BaselineRef, Cover, DebianVersion, OverrideWhat, PackageKey, Passes, Snapshot, Verdict, WindowOverride,
 };
 
 use crate::boots;
@@ -100,27 +99,21 @@ pub(crate) fn let_pass(
     let Err(closed) = world.windows.ask(case.picked.windows, Cover::Packages, estimate) else {
         return Passes::new();
     };
-    let mut all: Passes = Passes::new();
+    let mut all: Option<Passes> = None;
     let mut passing = Vec::new();
     for place in ready.iter() {
         let (requirement, judged) = (&case.merged.enforced[*place], &case.evaluation.judged[*place]);
         let passes = world.overrides.of_change(world.resources, requirement, &judged.outcome);
-        let opens = || world.windows.ask_past(case.picked.windows, Cover::Packages, estimate, &passes);
-        if passes.is_empty() || opens().is_err() {
+        if passes.is_empty() {
             continue;
         }
-        passing.push(*place);
-        for (window, pass) in passes {
-            // Together they pass for as long as each does.
-            let known: Instant = all.get(&window).map_or(pass.until, |known| known.until);
-            if known >= pass.until {
-                all.insert(window, pass);
-            }
+        let passes = together(all.as_ref(), passes);
+        if world.windows.ask_past(case.picked.windows, Cover::Packages, estimate, &passes).is_ok() {
+            passing.push(*place);
+            all = Some(passes);
         }
     }
-    if passing.is_empty() {
-        return Passes::new();
-    }
+    let Some(all) = all else { return Passes::new() };
     let closed = Verdict::Waiting(closed);
     for (place, state) in states.enforced.iter_mut().enumerate() {
         if !passing.contains(&place) {
@@ -130,6 +123,17 @@ pub(crate) fn let_pass(
     states.lifts.stick(&closed);
     *ready = passing;
     all
+}
+
+/// What one transaction passes that carries what passes `all` and what passes `passes`: the windows that both pass, for as long
+/// as both do. What passes a window must be named for it, and nothing else comes along.
+pub(crate) fn together(all: Option<&Passes>, passes: Passes) -> Passes {
+    let Some(all) = all else { return passes };
+    let both = passes.into_iter().filter_map(|(window, pass)| {
+        let known = all.get(&window)?;
+        Some((window, if known.until < pass.until { known.clone() } else { pass }))
+    });
+    both.collect()
 }
 
 /// Where a kernel may come now only since somebody said so: of the `ready` changes those that pass its windows, too; all others
@@ -142,9 +146,13 @@ pub(crate) fn let_kernel_pass(world: &World<'_>, case: &Case<'_>, ready: &mut Ve
     {
         return;
     }
+    let mut all: Option<Passes> = None;
     ready.retain(|place| {
         let (requirement, judged) = (&case.merged.enforced[*place], &case.evaluation.judged[*place]);
         let passes = world.overrides.of_change(world.resources, requirement, &judged.outcome);
-        boots::open(world, case, &passes).is_ok()
+        let passes = together(all.as_ref(), passes);
+        let opens = boots::open(world, case, &passes).is_ok();
+        all = if opens { Some(passes) } else { all.take() };
+        opens
     });
 }

@@ -13,6 +13,7 @@ use crate::boots;
 use crate::case::Case;
 use crate::evaluate::Choice;
 use crate::machine::{State, States, World, is_kernel};
+use crate::overrides::together;
 use crate::select::Resources;
 use crate::target::{Judged, Outcome};
 use crate::timer::after;
@@ -177,12 +178,13 @@ fn kernel_opening(
     if !brings || !choice.picked.iter().any(|place| states.enforced[*place].is_ready()) {
         return Ok(None);
     }
-    let mut passes = Passes::new();
-    for place in choice.picked.iter().copied().filter(|place| is_kernel(case, *place)) {
+    let kernels = choice.picked.iter().copied().filter(|place| is_kernel(case, *place));
+    let passes = kernels.fold(None, |all, place| {
         let (requirement, judged) = (&case.merged.enforced[place], &case.evaluation.judged[place]);
-        passes.extend(world.overrides.of_change(world.resources, requirement, &judged.outcome));
-    }
-    boots::open(world, case, &passes).map(Some)
+        let passes = world.overrides.of_change(world.resources, requirement, &judged.outcome);
+        Some(together(all.as_ref(), passes))
+    });
+    boots::open(world, case, &passes.unwrap_or_default()).map(Some)
 }
 
 /// What is done about packages, and not by a boot.

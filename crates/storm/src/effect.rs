@@ -1,5 +1,6 @@
 //! What a controller's writes do to the API, and what becomes of them on their way.
 
+use jiff::SignedDuration;
 use muster_checker::event::{ActivityCreated, ActivityFinished, What};
 use muster_fleet::{Change, Effect, Garbage, Key, Written};
 use muster_model::{Activity, ActivityName, BaselineKind, Instant, OutcomeReason, Phase, Policy};
@@ -9,6 +10,9 @@ use smol_str::ToSmolStr;
 use crate::api::{Kind, Value, rollout_name};
 use crate::fault::Fault;
 use crate::storm::{ForController, Happening, Storm};
+
+/// A request of which nobody knows is over by then: the product's number.
+const LANDED: SignedDuration = SignedDuration::from_secs(90);
 
 /// A write on its way.
 #[derive(Clone, Debug)]
@@ -20,12 +24,14 @@ pub(crate) struct Write {
     pub(crate) decided: Instant,
     /// Nobody waits for its answer any more.
     pub(crate) stray: bool,
+    /// Until then an attempt of which its writer never heard may still land.
+    pub(crate) open_until: Option<Instant>,
 }
 
 impl Storm {
     pub(crate) fn send_write(&mut self, c: usize, life: u64, effect: Effect, decided: Instant) {
         let latency = self.dice.millis(3, 150);
-        let write = Write { c, life, effect, decided, stray: false };
+        let write = Write { c, life, effect, decided, stray: false, open_until: None };
         self.plan_after(latency, Happening::WriteLands(Box::new(write)));
     }
 
@@ -69,20 +75,28 @@ impl Storm {
         self.answer_write(write, written, shown);
     }
 
+    /// The API refuses it. A creation that may have landed before is made again all the same, as the product does.
     fn refuse(&mut self, write: Write) {
+        if write.open_until.is_some_and(|until| until > self.now) {
+            return self.write_again(write);
+        }
         self.answer_write(write, Written::Refused, Vec::new());
     }
 
     /// Its writer never hears how it ended. A creation it makes again until it is certain, as the product does.
     fn lose(&mut self, write: Write) {
         if let Effect::CreateActivity { .. } = write.effect {
-            if self.controllers[write.c].life != write.life {
-                return;
-            }
-            let wait = self.dice.millis(500, 5000);
-            return self.plan_after(wait, Happening::WriteLands(Box::new(write)));
+            return self.write_again(Write { open_until: Some(self.now + LANDED), ..write });
         }
         self.answer_write(write, Written::Unknown, Vec::new());
+    }
+
+    fn write_again(&mut self, write: Write) {
+        if self.controllers[write.c].life != write.life {
+            return;
+        }
+        let wait = self.dice.millis(500, 5000);
+        self.plan_after(wait, Happening::WriteLands(Box::new(write)));
     }
 
     fn answer_write(&mut self, write: Write, written: Written, shown: Vec<Change>) {

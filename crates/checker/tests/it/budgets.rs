@@ -107,6 +107,35 @@ fn a_machine_holds_its_place_for_min_ready() {
     );
 }
 
+// rule: B2, B3
+#[test]
+fn an_edit_of_min_ready_makes_a_success_hold_its_place_again() {
+    let again = |edited: &str| {
+        let ready = |length: &str| {
+            format!(
+                "baseline fix {{\"rollout\": {{\"maxUnavailable\": 4, \"maxFailures\": 0, \"minReady\": \"{length}\"}}}}"
+            )
+        };
+        judged_late(
+            &story(&format!(
+                "00:00 {}
+                 01:00 create a-1 charged=all
+                 01:01 succeed a-1
+                 01:02 report a openssl=1 last=1
+                 01:20 create c-1 charged=all
+                 01:21 fail c-1
+                 01:30 {}
+                 01:31 create a-2 charged=all",
+                ready("10m"),
+                ready(edited)
+            )),
+            150,
+        )
+    };
+    assert_eq!(again("1h"), "= nothing\n", "it takes no second place");
+    assert!(again("10m").contains("BudgetExceeded a-2"), "{}", again("10m"));
+}
+
 // rule: B2
 #[test]
 fn a_failure_counts_until_it_is_resolved() {

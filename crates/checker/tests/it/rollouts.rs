@@ -83,6 +83,27 @@ fn a_wave_soaks() {
 
 // rule: O2
 #[test]
+fn a_machine_that_failed_the_item_does_not_soak_though_its_packages_are_there() {
+    let resumed = |end: &str| {
+        judged(&story(
+            ", \"soak\": \"1h\"",
+            ", \"maxFailures\": 1",
+            &format!(
+                "00:30 gone b
+                 01:00 create a-1
+                 01:01 {end} a-1
+                 01:02 report a openssl=2 last=1
+                 01:10 approval go {{\"action\": \"Resume\"}}
+                 01:20 create c-1"
+            ),
+        ))
+    };
+    assert_eq!(resumed("fail"), "= nothing\n");
+    assert!(resumed("succeed").contains("a has it since"), "{}", resumed("succeed"));
+}
+
+// rule: O2
+#[test]
 fn a_wave_that_picks_nobody_passes_nothing() {
     check(
         &story("", "", "00:30 gone a\n 00:30 gone b\n 01:00 create c-1"),

@@ -28,6 +28,42 @@ fn what_an_override_names_passes_a_freeze_and_nothing_else_does() {
 
 // rule: W9
 #[test]
+fn what_goes_together_passes_only_what_each_of_it_may_pass() {
+    check(
+        "baseline fix: curl >= 8; openssl >= 2
+         window night allow: daily 22 6h
+         window freeze deny overridable: once 2026-11-23T12:40:00Z 2026-12-01T00:00:00Z
+         override one of night until 3h: fix curl 8
+         override two of night,freeze until 4h: fix openssl 2
+         machine a: curl 7 -> 8; openssl 1 -> 2
+         machine b: curl 8; openssl 1 -> 2
+         show details",
+        expect![[r#"
+            + a: starts a-1: install curl 7 > 8, openssl 1 > 2 for fix past night for Packages by one
+                expires 2026-11-23T12:30:00Z, budgets {}, windows {}
+                health {} for 0s
+            + b: starts b-1: install openssl 1 > 2 for fix past freeze for Packages by two past night for Packages by two
+                expires 2026-11-23T13:00:00Z, budgets {}, windows {}
+                health {} for 0s
+        "#]],
+    );
+    check(
+        "baseline fix: curl >= 8; openssl >= 2
+         window early allow: daily 4 1h
+         window night allow: daily 22 6h
+         override one of early until 3h: fix curl 8
+         override two of night until 4h: fix openssl 2
+         machine a: curl 7 -> 8; openssl 1 -> 2",
+        expect![[r#"
+            + a: starts a-1: install curl 7 > 8 for fix past early for Packages by one
+              + fix curl:amd64 [7 → 8] Start a-1
+              ~ fix openssl:amd64 [1 → 2] WindowClosed W1: window night opens at 2026-11-23T22:00:00Z, until 2026-11-23T22:00:00Z
+        "#]],
+    );
+}
+
+// rule: W9
+#[test]
 fn a_freeze_that_may_not_be_passed_stays() {
     check(
         "baseline fix: openssl >= 2
