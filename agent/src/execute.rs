@@ -9,6 +9,7 @@ use muster_journal::Observation;
 use muster_model::{Change, Conffiles, OutcomeReason, PackageKey, StepAction, Transaction, Uid};
 
 use crate::dpkg::{self, Dpkg, Standing};
+use crate::facts;
 use crate::host::Host;
 use crate::simulate::{self, DECIDING, Simulated};
 use crate::tools::{Invocation, ToolError, must, tail};
@@ -244,6 +245,9 @@ impl Executor {
         attempt: u32,
     ) -> Result<Observation, ToolError> {
         if let StepAction::Reboot { .. } = action {
+            if facts::is_going_down(&self.host).await? {
+                return Ok(Observation::Running);
+            }
             let line = self.host.text("/proc/cmdline").unwrap_or_default();
             return Ok(Observation::Booted {
                 release: self.host.release().into(),

@@ -6,7 +6,7 @@ use muster_model::{Hardware, Os, UnitName};
 use smol_str::SmolStr;
 
 use crate::host::Host;
-use crate::tools::Invocation;
+use crate::tools::{Invocation, ToolError};
 
 /// Failed units reported.
 const FAILED_UNITS: usize = 50;
@@ -76,6 +76,21 @@ pub(crate) async fn failed_units(host: &Host) -> BTreeSet<UnitName> {
     let text = text.unwrap_or_default();
     let names = text.lines().filter_map(|line| UnitName::parse(line.split_whitespace().next()?).ok());
     names.take(FAILED_UNITS).collect()
+}
+
+/// Whether the machine is about to go down: systemd stops it already, or logind waits for programs that asked for a moment
+/// before that (`systemctl reboot` goes to logind first).
+pub(crate) async fn is_going_down(host: &Host) -> Result<bool, ToolError> {
+    let state = host.tools.run(Invocation::reading("systemctl", &["is-system-running"])).await?;
+    if state.stdout.trim() == "stopping" {
+        return Ok(true);
+    }
+    let property = ["get-property", "org.freedesktop.login1", "/org/freedesktop/login1"];
+    let property = Invocation::reading("busctl", &property)
+        .with(["org.freedesktop.login1.Manager".into(), "PreparingForShutdown".into()]);
+    // Without logind it fails, and only systemd is asked to reboot.
+    let preparing = host.tools.run(property).await?;
+    Ok(preparing.stdout.trim() == "b true")
 }
 
 /// How a unit stands, for an activity's health.
@@ -162,5 +177,19 @@ mod tests {
             unit_states(&host, &units).await,
             [UnitState::Active, UnitState::Starting, UnitState::Failed, UnitState::Starting]
         );
+    }
+
+    #[tokio::test]
+    async fn a_machine_that_goes_down_is_told_from_one_that_only_runs_degraded() {
+        let (_folder, tools, host) = machine(&[]);
+        tools.on("systemctl is-system-running", 1, "degraded\n", "");
+        tools.on("busctl get-property org.freedesktop.login1", 0, "b false\n", "");
+        assert!(!is_going_down(&host).await.unwrap());
+        tools.on("busctl get-property org.freedesktop.login1", 0, "b true\n", "");
+        assert!(is_going_down(&host).await.unwrap(), "logind waits for those who asked for a moment");
+        tools.on("busctl get-property org.freedesktop.login1", 1, "", "The name is not activatable");
+        assert!(!is_going_down(&host).await.unwrap(), "without logind, systemd knows");
+        tools.on("systemctl is-system-running", 1, "stopping\n", "");
+        assert!(is_going_down(&host).await.unwrap());
     }
 }

@@ -242,3 +242,17 @@ async fn a_machine_is_not_rebooted_for_a_kernel_that_it_does_not_have() {
     std::fs::write(lab.folder.path().join("boot/vmlinuz-6.1.0-50-cloud-amd64"), "").unwrap();
     lab.executor.prepare(&to("6.1.0-50-cloud-amd64"), None).await.unwrap();
 }
+
+// rule: W6, K2
+#[tokio::test]
+async fn what_runs_is_judged_only_on_a_machine_that_does_not_go_down() {
+    let lab = lab();
+    let reboot = StepAction::Reboot { kernel: None, command_line: Default::default() };
+    lab.tools.on("busctl", 1, "", "");
+    lab.tools.on("systemctl is-system-running", 1, "stopping\n", "");
+    let seen = lab.executor.observe(&uid(), 0, &reboot, 1).await.unwrap();
+    assert_eq!(seen, Observation::Running, "it was asked to reboot, though nobody wrote that down");
+    lab.tools.on("systemctl is-system-running", 0, "running\n", "");
+    let seen = lab.executor.observe(&uid(), 0, &reboot, 1).await.unwrap();
+    assert!(matches!(seen, Observation::Booted { .. }), "{seen:?}");
+}

@@ -100,7 +100,8 @@ pub enum Observation {
         /// What was wanted and what is.
         message: String,
     },
-    /// For a reboot: what runs now. The journal knows the boot ids.
+    /// For a reboot: what runs now, and is not about to go down ([`Observation::Running`] is). The journal knows the boot
+    /// ids.
     Booted {
         /// The release, as `uname -r` says it.
         release: SmolStr,
@@ -124,7 +125,7 @@ pub enum Next {
     /// Tell the gateway. Before the first step acts this must be acknowledged, since an activity that the gateway
     /// takes for not begun frees its place in the budgets when it expires (rule A4); the final one is kept until it is.
     Report(Progress),
-    /// Ask the gateway for its fresh word (rule W6).
+    /// Ask the gateway for its fresh word (rule W6): just before each attempt.
     AskMayStart {
         /// Of which activity.
         name: ActivityName,

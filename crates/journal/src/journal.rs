@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::activity::{Record, Stage, StepRecord, StepStage};
 use crate::progress::bounded;
-use crate::{Input, Moment, Next, Observation, Offer, Progress, judge};
+use crate::{Input, JournalError, Moment, Next, Observation, Offer, Progress, format, judge};
 
 /// How many uids are remembered, so that none is carried out twice.
 ///
@@ -34,9 +34,6 @@ const START_GRACE_SECONDS: u64 = 90;
 
 const DAY_SECONDS: u64 = 24 * 60 * 60;
 
-/// The form on disk; a number above it was written by a newer agent.
-const FORMAT: u32 = 1;
-
 /// One machine's memory of what it was asked to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -53,29 +50,10 @@ pub struct Journal {
     reboots: VecDeque<Moment>,
 }
 
-/// Why a journal on disk cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum JournalError {
-    /// It is damaged.
-    #[error(
-        "the journal cannot be read; look at what it says was begun, then remove it to let the machine take activities again"
-    )]
-    Damaged {
-        /// Where and how.
-        source: serde_json::Error,
-    },
-    /// A newer agent wrote it.
-    #[error("the journal is of format {found}, this agent reads {FORMAT}; install the newer agent again")]
-    Newer {
-        /// Its format.
-        found: u32,
-    },
-}
-
 impl Default for Journal {
     fn default() -> Self {
         Self {
-            format: FORMAT,
+            format: format::FORMAT,
             current: None,
             seen: VecDeque::new(),
             last: None,
@@ -91,16 +69,7 @@ impl Journal {
     /// # Errors
     /// When it is damaged or of a newer format: then nothing may be carried out.
     pub fn resume(text: &[u8], now: &Moment) -> Result<Self, JournalError> {
-        #[derive(Deserialize)]
-        struct Header {
-            format: u32,
-        }
-        let damaged = |source| JournalError::Damaged { source };
-        let Header { format: found } = serde_json::from_slice(text).map_err(damaged)?;
-        if found > FORMAT {
-            return Err(JournalError::Newer { found });
-        }
-        let mut journal: Self = serde_json::from_slice(text).map_err(damaged)?;
+        let mut journal: Self = format::read(text)?;
         journal.wake(now);
         Ok(journal)
     }
@@ -359,6 +328,17 @@ impl Journal {
         record.stage = Stage::Step { at: step, stage: StepStage::Acting };
     }
 
+    /// Nothing came of what was meant: the step is where it was before, whatever time has passed since. It goes on if
+    /// nothing stands in its way by now: a cancel, the expiry, and for a reboot the gateway's word, which is of then (W6).
+    fn take_back(&mut self, step: usize, now: &Moment) {
+        let Some(record) = &mut self.current else { return };
+        if let StepAction::Reboot { .. } = record.offer.steps[step].action {
+            self.reboots.pop_back();
+        }
+        record.stage = Stage::Step { at: step, stage: StepStage::Prepared };
+        self.start_if_may(false, now);
+    }
+
     /// Whether rule K4 leaves room for one more reboot; notes it if so.
     fn note_reboot(&mut self, now: &Moment) -> bool {
         self.reboots.retain(|reboot| !reboot.is_past(DAY_SECONDS, now));
@@ -392,7 +372,7 @@ impl Journal {
             Observation::Done => self.complete(step, now),
             Observation::NotDone { reason, message } => {
                 if stage == StepStage::Unsure && record.steps[step].attempts < ATTEMPTS {
-                    self.intend(step, now);
+                    self.take_back(step, now);
                 } else {
                     self.nothing_changed(step, reason, message);
                 }

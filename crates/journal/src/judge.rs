@@ -28,10 +28,8 @@ pub(crate) fn boot(
     };
     let intent = record.steps[step].intent.as_ref();
     if intent.is_some_and(|intent| intent.boot == now.boot) {
-        // A request that was lost with our process may be repeated: within one boot, two are one.
-        let lost = record.stage == Stage::Step { at: step, stage: StepStage::Unsure }
-            && !record.is_overdue(step, now);
-        return if lost {
+        // The request was lost with our process, or failed: the machine is not going down (see `Observation::Booted`).
+        return if record.stage == (Stage::Step { at: step, stage: StepStage::Unsure }) {
             Observation::NotDone {
                 reason: OutcomeReason::RebootNotObserved,
                 message: "the machine did not reboot".into(),

@@ -9,6 +9,7 @@
 //! Deliberately not here: apt, systemd, the gateway, clocks. The agent's `carry` drives it against a real machine.
 
 mod activity;
+mod format;
 mod input;
 mod journal;
 mod judge;
@@ -16,7 +17,8 @@ mod moment;
 mod progress;
 
 pub use activity::{Offer, OfferedStep};
+pub use format::JournalError;
 pub use input::{Input, Next, Observation};
-pub use journal::{BOOTS_PER_ACTIVITY, Journal, JournalError, REBOOTS_PER_DAY, SEEN_LIMIT};
+pub use journal::{BOOTS_PER_ACTIVITY, Journal, REBOOTS_PER_DAY, SEEN_LIMIT};
 pub use moment::Moment;
 pub use progress::{MESSAGE_LIMIT, Progress, StepTimes};

@@ -9,11 +9,9 @@ use crate::violation::{About, Findings};
 use crate::window::{Calendar, Opening, merge};
 use crate::world::{MachineState, World};
 
-/// What a step's begin may be late by: the word that it may begin travels to the machine.
+/// What a step's begin may be late by: the word that it may begin travels to the machine. An agent that dies after a
+/// reboot's fresh word asks for another one when it comes back.
 const WORD: SignedDuration = SignedDuration::from_secs(5);
-
-/// What a reboot's begin may be late by: its agent may die between the fresh word and the reboot, and come back.
-const FRESH_WORD: SignedDuration = SignedDuration::from_secs(35);
 
 /// What restrains steps of one kind on one machine at one instant.
 pub(crate) struct Guards<'w> {
@@ -82,12 +80,12 @@ pub(crate) fn check_steps(
         return;
     }
     let start = Start { spec: &activity.spec, at, machine: Some(machine) };
-    let (lag, late) = if fresh { (FRESH_WORD, FRESH_WORD) } else { (world.lag, WORD) };
+    let lag = if fresh { WORD } else { world.lag };
     for cover in covers(step) {
         let mut guards = guards(world, machine, cover, at, lag);
         // An override that was taken back later, or that ran out: what it let start goes on until it expires.
         guards.pass(world, &start, step, machine, activity.created);
-        begins(&start, place, &guards, late, calendar, findings);
+        begins(&start, place, &guards, calendar, findings);
     }
 }
 
@@ -96,19 +94,18 @@ fn begins(
     start: &Start<'_>,
     place: usize,
     guards: &Guards<'_>,
-    late: SignedDuration,
     calendar: &mut Calendar,
     findings: &mut Findings<'_>,
 ) {
     let (at, about) = (start.at, About::Activity(&start.spec.name));
     for deny in &guards.denies {
-        if let Some((from, to)) = open(deny, at, calendar).filter(|(from, _)| at.duration_since(*from) > late)
+        if let Some((from, to)) = open(deny, at, calendar).filter(|(from, _)| at.duration_since(*from) > WORD)
         {
             let message = format!("step {place} began at {at}, in the freeze from {from} to {to}");
             findings.broken("W6", "StepInFreeze", about, [object(deny)], message);
         }
     }
-    let before = at - late;
+    let before = at - WORD;
     let opened = guards
         .allows
         .iter()

@@ -344,6 +344,23 @@ fn boots_are_counted() {
     "#]],
         &reboots(6),
     );
+    // On record the seventh begins, too, with its preparation; then its machine says that this is enough.
+    let seventh = "07:00 create a-7 only reboot\n07:01 deliver a-7\n07:01 start a-7 0\n";
+    let after = |word: &str| format!("{}{seventh}{word}", reboots(6));
+    check(
+        &after("07:02 acts a-7 0"),
+        &expect![[r#"
+            ! 2026-11-27T07:02:00Z K4 TooManyBoots a-7: reboot 7 within 24 hours: 6 are allowed
+        "#]],
+        &after("07:02 finish a-7 Failed RebootLoop"),
+    );
+    check(
+        &after("07:05 finish a-7 Failed BootFallback"),
+        &expect![[r#"
+            ! 2026-11-27T07:05:00Z K4 TooManyBoots a-7: reboot 7 within 24 hours: 6 are allowed
+        "#]],
+        &after("07:32 finish a-7 Failed TimedOut"),
+    );
 }
 
 #[test]

@@ -58,6 +58,10 @@ pub(crate) struct Machine {
     pub(crate) units_active: bool,
     pub(crate) reported: Vec<Progress>,
     pub(crate) refuse: Option<OutcomeReason>,
+    /// The gateway's word.
+    pub(crate) word: Result<(), OutcomeReason>,
+    /// How often that was asked for.
+    pub(crate) asked: u32,
 }
 
 impl Machine {
@@ -78,6 +82,8 @@ impl Machine {
             units_active: true,
             reported: Vec::new(),
             refuse: None,
+            word: Ok(()),
+            asked: 0,
         }
     }
 
@@ -159,7 +165,10 @@ impl Machine {
                 self.reported.push(progress.clone());
                 self.tell(Input::Acknowledged { uid: progress.uid, phase: progress.phase })
             }
-            Next::AskMayStart { step, .. } => self.tell(Input::MayStart { step, allowed: Ok(()) }),
+            Next::AskMayStart { step, .. } => {
+                self.asked += 1;
+                self.tell(Input::MayStart { step, allowed: self.word })
+            }
             Next::Act { step, action, .. } => self.act(step, &action),
             Next::Observe { step, action, .. } => {
                 let observation = self.observe(step, &action);
