@@ -1,14 +1,12 @@
 //! What happens to an object between the request and the store: names, defaults, pruning, validation, generation.
 //! Values here are in the version of the request; [`to_stored`] turns them around at the end.
 
-use http::Method;
 use jiff::Timestamp;
 use muster_schema::Cause;
 use rand::Rng as _;
 use serde_json::{Value, json};
 
 use crate::managed;
-use crate::media;
 use crate::names;
 use crate::object::items;
 use crate::query::{Unknown, WriteOptions};
@@ -175,36 +173,49 @@ pub(crate) fn update(ask: &Ask<'_>, live: &Value, object: &mut Value) -> Result<
     Ok(())
 }
 
-/// Prunes, defaults, books the fields, validates, counts the generation. `applied`: server-side apply has done the
-/// bookkeeping. Returns warnings.
+/// How a client gives an object.
+#[derive(Clone, Copy)]
+pub(crate) enum Given<'a> {
+    /// All of it; what the body names twice.
+    Whole(&'a [String]),
+    /// As a patch.
+    Patch,
+    /// As a configuration for a server-side apply, which books the fields.
+    Applied,
+}
+
+/// Prunes, defaults, books the fields, validates, counts the generation. Returns warnings.
 pub(crate) fn finish(
     ask: &Ask<'_>,
     options: &WriteOptions,
     live: Option<&Value>,
     object: &mut Value,
-    applied: bool,
+    given: Given<'_>,
 ) -> Result<Vec<String>, Fault> {
     let version = ask.version();
     let mut warnings = Vec::new();
     typed::check_times(ask.resource.nature, object).map_err(|why| not_handled(ask, &why))?;
-    let whole = (options.unknown == Unknown::Refuse && ask.parts.method == Method::PATCH && !applied)
-        .then(|| object.to_string());
+    let patched = match given {
+        Given::Patch if options.unknown == Unknown::Refuse => Some(object.to_string()),
+        Given::Patch | Given::Whole(_) | Given::Applied => None,
+    };
     if let Some(schema) = &version.schema {
         let mut unknown = schema.prune(object);
         if ask.resource.nature == Nature::Definition {
             unknown.extend(definition_schema::prune(object));
         }
         unknown.extend(unknown_metadata(&object["metadata"]));
-        let given =
-            matches!(ask.parts.method, Method::POST | Method::PUT) && options.unknown != Unknown::Ignore;
-        let mut texts = if given { media::duplicates(&ask.body) } else { vec![] };
+        let mut texts = match given {
+            Given::Whole(duplicates) => duplicates.to_vec(),
+            Given::Patch | Given::Applied => vec![],
+        };
         texts.extend(unknown.iter().map(|path| format!("unknown field \"{path}\"")));
         if !texts.is_empty() {
             match options.unknown {
                 Unknown::Refuse => {
                     let why = format!("strict decoding error: {}", texts.join(", "));
-                    let Some(whole) = whole else { return Err(not_handled(ask, &why)) };
-                    let message = format!("Invalid value: {}: {why}", json!(whole));
+                    let Some(patched) = patched else { return Err(not_handled(ask, &why)) };
+                    let message = format!("Invalid value: {}: {why}", json!(patched));
                     return Err(Fault::invalid(
                         "",
                         "",
@@ -220,7 +231,7 @@ pub(crate) fn finish(
     }
     builtin::default(ask.resource.nature, object);
     normalize(&mut object["metadata"]);
-    if !applied {
+    if !matches!(given, Given::Applied) {
         let writer = writer(ask, options.manager.as_deref());
         let owned = std::mem::take(object);
         *object = managed::update(&writer, live, owned);

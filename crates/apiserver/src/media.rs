@@ -1,15 +1,12 @@
 //! What bodies are: reading requests (JSON, YAML, protobuf), choosing the form of answers.
 
-use std::collections::HashSet;
-
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http_body_util::BodyExt as _;
-use serde::Deserializer;
-use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
+use crate::json::{self, Decoded};
 use crate::status::Fault;
 
 /// Largest request body: what etcd's limits let the real server take.
@@ -90,99 +87,18 @@ where
 }
 
 /// An object from a body of that media type.
-pub(crate) fn decode(media: &str, body: &[u8]) -> Result<Value, Fault> {
+pub(crate) fn decode(media: &str, body: &[u8]) -> Result<Decoded, Fault> {
     match media {
-        "" | "application/json" => json(body),
-        "application/yaml" => yaml(body),
-        "application/vnd.kubernetes.protobuf" => crate::protobuf::decode(body),
+        "" | "application/json" => json::read(body).map_err(|error| {
+            Fault::bad_request(format!("couldn't get version/kind; json parse error: {error}"))
+        }),
+        "application/yaml" => json::read(body).or_else(|_| yaml(body).map(Decoded::from)),
+        "application/vnd.kubernetes.protobuf" => crate::protobuf::decode(body).map(Decoded::from),
         _ => Err(Fault::unsupported_media(&[
             "application/json",
             "application/yaml",
             "application/vnd.kubernetes.protobuf",
         ])),
-    }
-}
-
-/// JSON.
-pub(crate) fn json(body: &[u8]) -> Result<Value, Fault> {
-    serde_json::from_slice(body)
-        .map_err(|error| Fault::bad_request(format!("couldn't get version/kind; json parse error: {error}")))
-}
-
-/// The fields of a JSON body that it names twice, as `duplicate field "spec.size"`. A parser keeps the last of them.
-pub(crate) fn duplicates(body: &[u8]) -> Vec<String> {
-    let mut found = Vec::new();
-    let walk = Duplicates { path: String::new(), found: &mut found };
-    // What is no JSON has been refused before.
-    let _ = walk.deserialize(&mut serde_json::Deserializer::from_slice(body));
-    found
-}
-
-struct Duplicates<'a> {
-    path: String,
-    found: &'a mut Vec<String>,
-}
-
-impl<'de> DeserializeSeed<'de> for Duplicates<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Duplicates<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        let mut index = 0_usize;
-        loop {
-            let item = Duplicates { path: format!("{}[{index}]", self.path), found: &mut *self.found };
-            if items.next_element_seed(item)?.is_none() {
-                return Ok(());
-            }
-            index += 1;
-        }
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
-        let mut seen = HashSet::new();
-        while let Some(name) = members.next_key::<String>()? {
-            let path = if self.path.is_empty() { name.clone() } else { format!("{}.{name}", self.path) };
-            if !seen.insert(name) {
-                self.found.push(format!("duplicate field \"{path}\""));
-            }
-            members.next_value_seed(Duplicates { path, found: &mut *self.found })?;
-        }
-        Ok(())
     }
 }
 

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::Value;
 
+use crate::json;
+
 /// Bytes that most objects take at most: to write one does not begin small and move again and again.
 const OBJECT: usize = 8 << 10;
 
@@ -59,10 +61,10 @@ pub(crate) struct Owner {
 impl Stored {
     /// Serialises and parses; `fields` are the selectable paths of the kind.
     pub(crate) fn new(object: &Value, fields: &[Arc<str>]) -> Self {
-        let mut body = Vec::with_capacity(OBJECT);
-        serde_json::to_writer(&mut body, object).expect("a JSON value always serialises");
+        let mut body = String::with_capacity(OBJECT);
+        json::write(&mut body, object);
         // A copy of the right size: what grew to hold it is up to twice as large, and an object may be kept for ever.
-        Self { body: Bytes::copy_from_slice(&body), meta: Meta::of(object, fields) }
+        Self { body: Bytes::copy_from_slice(body.as_bytes()), meta: Meta::of(object, fields) }
     }
 
     /// The object again.

@@ -233,7 +233,8 @@ pub(crate) fn dry_run(value: Option<&str>, kind: &str) -> Result<bool, Fault> {
 
 /// Percent-decoding; `+` is a blank in queries only.
 pub(crate) fn decode(text: &str, query: bool) -> Cow<'_, str> {
-    if !text.contains(['%', '+']) {
+    let encoded = text.contains('%') || query && text.contains('+');
+    if !encoded {
         return Cow::Borrowed(text);
     }
     let mut bytes = Vec::with_capacity(text.len());

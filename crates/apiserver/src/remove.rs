@@ -45,7 +45,7 @@ pub(crate) enum Outcome {
 
 fn options(ask: &Ask<'_>) -> Result<Options, Fault> {
     const KIND: &str = "DeleteOptions";
-    let body = if ask.body.is_empty() { json!({}) } else { media::decode(&ask.media(), &ask.body)? };
+    let body = if ask.body.is_empty() { json!({}) } else { media::decode(&ask.media(), &ask.body)?.value };
     if let Some(kind) = body["kind"].as_str()
         && kind != KIND
     {

@@ -12,7 +12,7 @@ use crate::status::{Fault, cause};
 
 pub(crate) fn answer(ask: &Ask<'_>) -> Result<Reply, Fault> {
     let identity = ask.identity;
-    let mut review = media::decode(&ask.media(), &ask.body)?;
+    let mut review = media::decode(&ask.media(), &ask.body)?.value;
     admit::check_kind(ask, &review)?;
     let asks = |kind: &str| ask.resource.kind == kind;
     if !review["metadata"].is_object() {

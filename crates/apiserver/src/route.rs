@@ -1,5 +1,7 @@
 //! From a path to what it asks for.
 
+use std::borrow::Cow;
+
 use http::Method;
 
 use crate::query::{Query, decode};
@@ -27,11 +29,8 @@ pub(crate) struct Target {
 }
 
 pub(crate) fn parse(path: &str) -> Route {
-    let parts: Vec<String> = path
-        .split('/')
-        .filter(|part| !part.is_empty())
-        .map(|part| decode(part, false).into_owned())
-        .collect();
+    let parts: Vec<Cow<'_, str>> =
+        path.split('/').filter(|part| !part.is_empty()).map(|part| decode(part, false)).collect();
     let parts: Vec<&str> = parts.iter().map(|part| &**part).collect();
     let plain =
         || Route::Plain(if path.len() > 1 { path.trim_end_matches('/').to_owned() } else { "/".to_owned() });

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use http::Method;
 use serde_json::Value;
 
-use crate::admit;
+use crate::admit::{self, Given};
 use crate::definition;
+use crate::json::Decoded;
 use crate::managed;
 use crate::media;
 use crate::object::key_of;
@@ -29,31 +30,26 @@ const NAMES: usize = 8;
 
 pub(crate) async fn create(ask: &Ask<'_>) -> Result<Reply, Fault> {
     let options = WriteOptions::parse(ask.query, "CreateOptions", false)?;
-    let body = media::decode(&ask.media(), &ask.body)?;
+    let Decoded { value: body, duplicates } = media::decode(&ask.media(), &ask.body)?;
     admit::check_kind(ask, &body)?;
+    let given = Given::Whole(&duplicates);
     let generated = body["metadata"]["name"].as_str().is_none_or(str::is_empty);
     for _ in 1..if generated { NAMES } else { 1 } {
-        match insert(ask, &options, body.clone(), New::Posted).await {
+        match insert(ask, &options, body.clone(), given).await {
             Err(fault) if fault.reason == "AlreadyExists" => {}
             result => return result,
         }
     }
-    insert(ask, &options, body, New::Posted).await
-}
-
-/// How an object that did not exist comes to be made.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum New {
-    /// By a create.
-    Posted,
-    /// By an update.
-    Put,
-    /// By an apply, which has booked its fields.
-    Applied,
+    insert(ask, &options, body, given).await
 }
 
 /// Makes an object that does not exist.
-async fn insert(ask: &Ask<'_>, options: &WriteOptions, mut object: Value, by: New) -> Result<Reply, Fault> {
+async fn insert(
+    ask: &Ask<'_>,
+    options: &WriteOptions,
+    mut object: Value,
+    given: Given<'_>,
+) -> Result<Reply, Fault> {
     if ask.resource.terminating {
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
         let why = "create not allowed while custom resource definition is terminating";
@@ -62,8 +58,8 @@ async fn insert(ask: &Ask<'_>, options: &WriteOptions, mut object: Value, by: Ne
     admit::set_namespace(ask, &mut object)?;
     admit::create(ask, &mut object)?;
     let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-    let warnings = admit::finish(ask, options, None, &mut object, by == New::Applied)?;
-    if by != New::Posted {
+    let warnings = admit::finish(ask, options, None, &mut object, given)?;
+    if ask.parts.method != Method::POST {
         // Only now does it show that this is a create, which another right may permit.
         ask.authorize("create")?;
     }
@@ -89,8 +85,9 @@ async fn insert(ask: &Ask<'_>, options: &WriteOptions, mut object: Value, by: Ne
 
 pub(crate) async fn replace(ask: &Ask<'_>) -> Result<Reply, Fault> {
     let options = WriteOptions::parse(ask.query, "UpdateOptions", false)?;
-    let body = media::decode(&ask.media(), &ask.body)?;
+    let Decoded { value: mut body, duplicates } = media::decode(&ask.media(), &ask.body)?;
     admit::check_kind(ask, &body)?;
+    let given = Given::Whole(&duplicates);
     let name = body["metadata"]["name"].as_str().unwrap_or_default();
     if !name.is_empty() && name != ask.target.name {
         return Err(Fault::bad_request(format!(
@@ -98,7 +95,6 @@ pub(crate) async fn replace(ask: &Ask<'_>) -> Result<Reply, Fault> {
             ask.target.name
         )));
     }
-    let mut body = body;
     admit::set_namespace(ask, &mut body)?;
     body["metadata"]["name"] = ask.target.name.clone().into();
     let unconditional = !matches!(ask.resource.nature, Nature::Custom | Nature::Definition | Nature::Lease);
@@ -113,7 +109,7 @@ pub(crate) async fn replace(ask: &Ask<'_>) -> Result<Reply, Fault> {
         if !unversioned {
             return Err(Fault::modified(&ask.resource, &ask.target.name));
         }
-        return insert(ask, &options, body, New::Put).await;
+        return insert(ask, &options, body, given).await;
     }
     if exists && unversioned && !unconditional {
         let zero = if ask.resource.nature == Nature::Lease { "0" } else { "0x0" };
@@ -121,7 +117,7 @@ pub(crate) async fn replace(ask: &Ask<'_>) -> Result<Reply, Fault> {
         let causes = vec![crate::status::cause("FieldValueInvalid", "metadata.resourceVersion", message)];
         return Err(Fault::invalid(&ask.resource.group, &ask.resource.plural, &ask.target.name, causes));
     }
-    modify(ask, &options, false, |_| Ok(body.clone())).await
+    modify(ask, &options, given, |_| Ok(body.clone())).await
 }
 
 pub(crate) async fn patch(ask: &Ask<'_>) -> Result<Reply, Fault> {
@@ -129,7 +125,7 @@ pub(crate) async fn patch(ask: &Ask<'_>) -> Result<Reply, Fault> {
     let options = WriteOptions::parse(ask.query, "PatchOptions", format == Format::Apply)?;
     if format != Format::Apply {
         let parsed = patch::parse(format, &ask.body)?;
-        return modify(ask, &options, false, |live| patch::apply(&parsed, live)).await;
+        return modify(ask, &options, Given::Patch, |live| patch::apply(&parsed, live)).await;
     }
     let mut config = media::yaml(&ask.body)?;
     admit::check_kind(ask, &config)?;
@@ -157,14 +153,14 @@ pub(crate) async fn patch(ask: &Ask<'_>) -> Result<Reply, Fault> {
             let mut object = managed::apply(&writer, None, &config, options.force)?;
             // There is no version that it could be based on.
             admit::remove(&mut object["metadata"], "resourceVersion");
-            match insert(ask, &options, object, New::Applied).await {
+            match insert(ask, &options, object, Given::Applied).await {
                 // Somebody made it in between: merge with that.
                 Err(fault) if fault.reason == "AlreadyExists" => {}
                 result => return result,
             }
         } else {
             let apply = |live: &Value| managed::apply(&writer, Some(live), &config, options.force);
-            match modify(ask, &options, true, apply).await {
+            match modify(ask, &options, Given::Applied, apply).await {
                 // Somebody removed it in between: make it.
                 Err(fault) if fault.reason == "NotFound" => {}
                 result => return result,
@@ -178,8 +174,8 @@ pub(crate) async fn patch(ask: &Ask<'_>) -> Result<Reply, Fault> {
 pub(crate) async fn scale(ask: &Ask<'_>, scale: &Scale) -> Result<Reply, Fault> {
     if ask.parts.method == Method::PUT {
         let options = WriteOptions::parse(ask.query, "UpdateOptions", false)?;
-        let wanted = media::decode(&ask.media(), &ask.body)?;
-        return modify(ask, &options, false, |live| scale.write(live, &wanted)).await;
+        let Decoded { value: wanted, duplicates } = media::decode(&ask.media(), &ask.body)?;
+        return modify(ask, &options, Given::Whole(&duplicates), |live| scale.write(live, &wanted)).await;
     }
     let format = Format::of(&ask.media(), &ask.resource)?;
     let options = WriteOptions::parse(ask.query, "PatchOptions", format == Format::Apply)?;
@@ -193,14 +189,14 @@ pub(crate) async fn scale(ask: &Ask<'_>, scale: &Scale) -> Result<Reply, Fault> 
     }
     let parsed = patch::parse(format, &ask.body)?;
     let decide = |live: &Value| scale.write(live, &patch::apply(&parsed, &scale.view(live))?);
-    modify(ask, &options, false, decide).await
+    modify(ask, &options, Given::Patch, decide).await
 }
 
 /// Decides on the live object and proposes, until nobody was faster.
 async fn modify(
     ask: &Ask<'_>,
     options: &WriteOptions,
-    applied: bool,
+    given: Given<'_>,
     decide: impl Fn(&Value) -> Result<Value, Fault>,
 ) -> Result<Reply, Fault> {
     let name = &*ask.target.name;
@@ -218,7 +214,7 @@ async fn modify(
         }
         check_identity(ask, &object)?;
         admit::update(ask, &live, &mut object)?;
-        let warnings = admit::finish(ask, options, Some(&live), &mut object, applied)?;
+        let warnings = admit::finish(ask, options, Some(&live), &mut object, given)?;
         object["metadata"]["resourceVersion"] = stored.meta.version.to_string().into();
         let compiled = compile(ask, &object)?;
         let unchanged = managed::is_unchanged(&live, &object);

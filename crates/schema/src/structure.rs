@@ -155,7 +155,7 @@ fn first_limit_broken(node: &Node, text: &str, path: &str) -> Option<Cause> {
 
 fn check_number(node: &Node, n: &Number, path: &str, causes: &mut Vec<Cause>) {
     let limits = &node.limits;
-    let shown = print::number(n);
+    let shown = || print::number(n);
     if let Some(factor) = limits.multiple_of {
         check_multiple(n, factor, path, causes);
     }
@@ -164,14 +164,14 @@ fn check_number(node: &Node, n: &Number, path: &str, causes: &mut Vec<Cause>) {
     {
         let words = if limits.exclusive_maximum { "less than" } else { "less than or equal to" };
         let max = print::number(max);
-        causes.push(invalid(path, &shown, &format!("{path} in body should be {words} {max}")));
+        causes.push(invalid(path, &shown(), &format!("{path} in body should be {words} {max}")));
     }
     if let Some(min) = &limits.minimum
         && (greater(min, n) || (limits.exclusive_minimum && !greater(n, min)))
     {
         let words = if limits.exclusive_minimum { "greater than" } else { "greater than or equal to" };
         let min = print::number(min);
-        causes.push(invalid(path, &shown, &format!("{path} in body should be {words} {min}")));
+        causes.push(invalid(path, &shown(), &format!("{path} in body should be {words} {min}")));
     }
 }
 
@@ -284,11 +284,15 @@ fn check_junctors(node: &Node, value: &Value, path: &str, causes: &mut Vec<Cause
         walk(branch, value, None, path, &mut causes);
         causes
     };
-    let quoted = print::quoted(path);
+    let quoted = || print::quoted(path);
     if !node.any_of.is_empty() {
         let found: Vec<Vec<Cause>> = node.any_of.iter().map(failures).collect();
         if !found.iter().any(Vec::is_empty) {
-            causes.push(invalid("", "\"\"", &format!("{quoted} must validate at least one schema (anyOf)")));
+            causes.push(invalid(
+                "",
+                "\"\"",
+                &format!("{} must validate at least one schema (anyOf)", quoted()),
+            ));
             causes.extend(closest(found));
         }
     }
@@ -301,7 +305,7 @@ fn check_junctors(node: &Node, value: &Value, path: &str, causes: &mut Vec<Cause
             } else {
                 format!("Found {valid} valid alternatives")
             };
-            let detail = format!("{quoted} must validate one and only one schema (oneOf). {how}");
+            let detail = format!("{} must validate one and only one schema (oneOf). {how}", quoted());
             causes.push(invalid("", "\"\"", &detail));
             if valid == 0 {
                 causes.extend(closest(found));
@@ -313,7 +317,7 @@ fn check_junctors(node: &Node, value: &Value, path: &str, causes: &mut Vec<Cause
         let valid = found.iter().filter(|causes| causes.is_empty()).count();
         if valid != found.len() {
             let none = if valid == 0 { ". None validated" } else { "" };
-            let detail = format!("{quoted} must validate all the schemas (allOf){none}");
+            let detail = format!("{} must validate all the schemas (allOf){none}", quoted());
             causes.push(invalid("", "\"\"", &detail));
             causes.extend(found.into_iter().flatten());
         }
@@ -321,7 +325,7 @@ fn check_junctors(node: &Node, value: &Value, path: &str, causes: &mut Vec<Cause
     if let Some(not) = &node.not
         && failures(not).is_empty()
     {
-        causes.push(invalid("", "\"\"", &format!("{quoted} must not validate the schema (not)")));
+        causes.push(invalid("", "\"\"", &format!("{} must not validate the schema (not)", quoted())));
     }
 }
 

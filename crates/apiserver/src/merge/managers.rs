@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::Manager;
 use super::set::FieldSet;
@@ -141,28 +141,42 @@ pub(super) fn write(object: &mut Value, managers: &Managers) {
         let seconds = owned.time.map_or(0, Timestamp::as_second);
         (id.operation, seconds, &id.name, &owned.api_version, &id.subresource)
     });
-    let entries = sorted.into_iter().map(|(id, owned)| write_entry(id, owned)).collect();
+    let entry =
+        |(id, owned): (&Id, &Owned)| write_entry(id, &owned.api_version, owned.fields.write(), owned.time);
+    put(object, sorted.into_iter().map(entry).collect());
+}
+
+/// Lists whoever made an object as its one manager, if it owns anything.
+pub(super) fn write_first(object: &mut Value, m: &Manager<'_>, fields: Map<String, Value>) {
+    let Value::Object(object) = object else { return };
+    if !fields.is_empty() {
+        let id = Id::new(m, Operation::Update);
+        put(object, vec![write_entry(&id, m.api_version, Value::Object(fields), Some(m.now))]);
+    }
+}
+
+fn put(object: &mut Map<String, Value>, entries: Vec<Value>) {
     let metadata = object.entry("metadata").or_insert_with(|| Value::Object(Map::new()));
     if let Value::Object(metadata) = metadata {
         metadata.insert("managedFields".to_owned(), Value::Array(entries));
     }
 }
 
-fn write_entry(id: &Id, owned: &Owned) -> Value {
-    let mut entry = json!({
-        "manager": id.name,
-        "operation": id.operation.name(),
-        "apiVersion": owned.api_version,
-        "fieldsType": "FieldsV1",
-        "fieldsV1": owned.fields.write(),
-    });
-    if let Some(time) = owned.time {
-        entry["time"] = format!("{time:.0}").into();
+fn write_entry(id: &Id, api_version: &str, fields: Value, time: Option<Timestamp>) -> Value {
+    let mut entry = Map::new();
+    let mut put = |key: &str, value: Value| drop(entry.insert(key.to_owned(), value));
+    put("manager", id.name.as_str().into());
+    put("operation", id.operation.name().into());
+    put("apiVersion", api_version.into());
+    put("fieldsType", "FieldsV1".into());
+    put("fieldsV1", fields);
+    if let Some(time) = time {
+        put("time", format!("{time:.0}").into());
     }
     if !id.subresource.is_empty() {
-        entry["subresource"] = id.subresource.as_str().into();
+        put("subresource", id.subresource.as_str().into());
     }
-    entry
+    Value::Object(entry)
 }
 
 /// Folds the oldest updaters of each version together while there are too many of them.

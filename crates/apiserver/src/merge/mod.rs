@@ -13,6 +13,7 @@ mod check;
 mod combine;
 mod compare;
 mod fields;
+mod made;
 mod managers;
 #[cfg(all(test, feature = "oracle"))]
 mod oracle;
@@ -155,15 +156,23 @@ pub(crate) fn apply(
 /// `new` may carry managed fields of its own: `[{}]` gives tracking up, a readable list replaces the live one (not
 /// through a subresource), anything else is ignored, so that clients that do not know the field cannot lose it.
 pub(crate) fn update(rules: &FieldRules, live: Option<&Value>, mut new: Value, m: &Manager<'_>) -> Value {
-    let mut empty = json!({"apiVersion": new.get("apiVersion"), "kind": new.get("kind")});
-    json_patch::merge(&mut empty, &rules.skeleton);
     let mut managers = live_or_new(live, &new, m);
     managers::reconcile(rules.root(), &mut managers);
     drop_managers(&mut new);
-    if managers.is_empty() && live.is_some() {
-        return new;
-    }
-    let before = without_managers(live.unwrap_or(&empty));
+    let before = match live {
+        Some(_) if managers.is_empty() => return new,
+        None if managers.is_empty() => {
+            let fields = made::fields(rules.root(), &rules.skeleton, &new, rules.has_status);
+            managers::write_first(&mut new, m, fields);
+            return new;
+        }
+        Some(live) => without_managers(live),
+        None => {
+            let mut empty = json!({"apiVersion": new.get("apiVersion"), "kind": new.get("kind")});
+            json_patch::merge(&mut empty, &rules.skeleton);
+            empty
+        }
+    };
     track(rules, &before, &new, &mut managers, m);
     managers::cap(&mut managers);
     managers::write(&mut new, &managers);
@@ -239,21 +248,25 @@ const SERVER_METADATA: &[&str] = &[
 
 /// Fields that every object has and nobody owns.
 static UNOWNED: LazyLock<FieldSet> = LazyLock::new(|| {
-    FieldSet::of_fields(&[
-        &["apiVersion"],
-        &["kind"],
-        &["metadata"],
-        &["metadata", "name"],
-        &["metadata", "namespace"],
-        &["metadata", "creationTimestamp"],
-        &["metadata", "selfLink"],
-        &["metadata", "uid"],
-        &["metadata", "clusterName"],
-        &["metadata", "generation"],
-        &["metadata", "managedFields"],
-        &["metadata", "resourceVersion"],
-    ])
+    let mut set = FieldSet::of_fields(&[&["apiVersion"], &["kind"], &["metadata"]]);
+    for name in UNOWNED_METADATA {
+        set.add(&FieldSet::of_fields(&[&["metadata", name]]));
+    }
+    set
 });
+
+/// Those of them in the metadata.
+const UNOWNED_METADATA: &[&str] = &[
+    "name",
+    "namespace",
+    "creationTimestamp",
+    "selfLink",
+    "uid",
+    "clusterName",
+    "generation",
+    "managedFields",
+    "resourceVersion",
+];
 
 fn without_managers(object: &Value) -> Value {
     let mut object = object.clone();
@@ -272,7 +285,7 @@ fn live_or_new(live: Option<&Value>, new: &Value, m: &Manager<'_>) -> Managers {
     if !m.subresource.is_empty() {
         return of_live();
     }
-    if new.pointer("/metadata/managedFields") == Some(&json!([{}])) {
+    if new["metadata"]["managedFields"].as_array().is_some_and(|list| *list == [json!({})]) {
         return Managers::new();
     }
     managers::read(new).filter(|managers| !managers.is_empty()).unwrap_or_else(of_live)

@@ -48,14 +48,22 @@ impl Element {
         }
     }
 
-    fn write(&self) -> String {
+    pub(super) fn write(&self) -> String {
         match self {
-            Self::Field(name) => format!("f:{name}"),
+            Self::Field(name) => field_key(name),
             Self::Key(keys) => format!("k:{keys}"),
             Self::Value(value) => format!("v:{value}"),
             Self::Index(index) => format!("i:{index}"),
         }
     }
+}
+
+/// A member of a map, as `fieldsV1` names it.
+pub(super) fn field_key(name: &str) -> String {
+    let mut key = String::with_capacity(2 + name.len());
+    key.push_str("f:");
+    key.push_str(name);
+    key
 }
 
 /// As conflicts name it: `.name`, `[name="a"]`, `[="x"]`.

@@ -70,6 +70,36 @@ fn what_is_created_by_apply_is_owned_field_by_field() {
     );
 }
 
+/// A create books without sets what the difference to an empty object would be.
+#[test]
+fn whoever_makes_an_object_owns_all_that_an_empty_one_has_not() {
+    let metadata = json!({"name": "a", "uid": "u", "generation": 1, "labels": {"x": "y"}, "annotations": {},
+        "finalizers": ["x/y", "x/z", "x/y"], "ownerReferences": [{"uid": "1", "kind": "K"}, {"kind": "K"}]});
+    let spec = json!({"pool": null, "size": "wrong", "limits": {"cpu": 1}, "endpoint": {"host": "h"}, "args": ["a"],
+        "tags": ["q", {"no": "map"}, "r", "q"], "unknown": {"a": {"b": []}},
+        "ports": [{"name": "x"}, {"name": "x", "protocol": "TCP"}, {"name": "y", "number": 1}, 7]});
+    let objects = [
+        json!({"apiVersion": "v1", "kind": "K", "metadata": metadata, "spec": spec, "status": {"phase": "x"}}),
+        json!({"apiVersion": "v1", "kind": "K", "metadata": {"name": "a"}, "spec": {}, "status": {}}),
+        json!({"apiVersion": "v1", "kind": "K", "metadata": {"name": "a"}, "spec": {"limits": "wrong"}, "status": {"note": {}}}),
+        json!({"apiVersion": "v1", "kind": "K", "metadata": {"name": "a"}, "spec": {"tags": {}, "ports": [7]}}),
+    ];
+    for skeleton in [json!({}), json!({"spec": {}}), json!({"spec": {"limits": {}}, "status": {}})] {
+        for (has_status, schema) in [(true, rules().schema), (false, rules().schema), (false, None)] {
+            let rules = FieldRules { schema, has_status, skeleton: skeleton.clone() };
+            let mut empty = json!({"apiVersion": "v1", "kind": "K"});
+            json_patch::merge(&mut empty, &rules.skeleton);
+            for object in &objects {
+                let mut by_sets = Managers::new();
+                track(&rules, &empty, object, &mut by_sets, &manager("one"));
+                let mut expected = object.clone();
+                managers::write(&mut expected, &by_sets);
+                assert_eq!(owners(&update(&rules, None, object.clone(), &manager("one"))), owners(&expected));
+            }
+        }
+    }
+}
+
 #[test]
 fn applying_the_same_again_returns_the_live_object_with_its_old_time() {
     let live = applied(None, json!({"pool": "x", "tags": ["a"]}), "one");
