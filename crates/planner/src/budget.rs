@@ -57,6 +57,8 @@ pub(crate) struct Standing {
     /// By group; the DisruptionBudgets come first.
     pub(crate) charges: Arc<[Charge]>,
     in_flight: bool,
+    /// What is under way there waits for a gateway, so that it may still be canceled by a change of mind (rule A9).
+    waits: bool,
     /// What starts there takes a place in each of these groups.
     takes_places: bool,
 }
@@ -184,9 +186,9 @@ impl Full {
 }
 
 impl Standing {
-    /// Whether something of ours is under way there.
-    pub(crate) fn is_in_flight(&self) -> bool {
-        self.in_flight
+    /// Whether something of ours waits for a gateway there.
+    pub(crate) fn waits(&self) -> bool {
+        self.waits
     }
 
     /// In which groups what starts there takes a place.
@@ -222,7 +224,8 @@ impl Standing {
                 charges
             }
         };
-        Self { charges, in_flight: why.in_flight, takes_places }
+        let waits = case.history.newest_first().any(|activity| activity.phase == Phase::Pending);
+        Self { charges, in_flight: why.in_flight, waits, takes_places }
     }
 }
 

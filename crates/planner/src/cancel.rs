@@ -124,9 +124,7 @@ fn is_target_of(world: &World<'_>, case: &Case<'_>, change: &Change, place: usiz
     if requirement.conflict {
         return false;
     }
-    let judged = case.evaluation.judged.get(place);
-    let stopped =
-        judged.is_some_and(|judged| world.rollouts.is_stopped(world.resources, requirement, judged));
+    let stopped = world.rollouts.is_stopped(world.resources, case, place);
     // The last released target, where a newer one has yet to come (rule O4).
     if change.to.is_some() && world.rollouts.instead(world.resources, case, place) == change.to {
         return true;

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use muster_model::{Activity, Architecture, Digest, Inventory, Machine, Report, Reported, Snapshot, Unknown};
+use muster_model::{
+    Activity, ActivityName, Architecture, Digest, Inventory, Machine, Report, Reported, Snapshot, Unknown,
+};
 
 use crate::attempts::History;
 use crate::evaluate::Evaluation;
-use crate::merge::Merged;
+use crate::merge::{Alone, Merged};
 use crate::phasing::{KeptBack, Phased};
 use crate::presence::{Hearing, hearing};
 use crate::select::{Picked, Resources, Selection};
@@ -86,7 +88,10 @@ pub(crate) struct Kept<'a> {
 /// finished is on its way to that name all the same, so nothing else starts there.
 pub(crate) fn history<'a>(snapshot: &'a Snapshot, machine: &'a Machine) -> Kept<'a> {
     let mut kept = Kept::default();
-    for activity in snapshot.activities_of(&machine.name) {
+    // Looking for where they end would cost as much as looking for where they begin.
+    let from = ActivityName { machine: machine.name.clone(), number: 0 };
+    let of_name = snapshot.activities.range(from..).take_while(|(name, _)| name.machine == machine.name);
+    for (_, activity) in of_name {
         kept.highest = kept.highest.max(activity.spec.name.number);
         if activity.spec.machine_uid == machine.uid || !activity.phase.is_finished() {
             kept.all.push(activity);
@@ -102,6 +107,7 @@ pub(crate) struct Mergers {
     known: BTreeMap<(Vec<usize>, Architecture), Arc<Merged>>,
     /// By the address of what picks, which `Selection` keeps where it is: most machines are found here.
     of_picked: BTreeMap<usize, Vec<(Architecture, Arc<Merged>)>>,
+    alone: Alone,
 }
 
 impl Mergers {
@@ -111,14 +117,15 @@ impl Mergers {
         picked: &Arc<Picked>,
         architecture: &Architecture,
     ) -> Arc<Merged> {
-        let known = self.of_picked.entry(Arc::as_ptr(picked).addr()).or_default();
+        let Self { known: all, of_picked, alone } = self;
+        let known = of_picked.entry(Arc::as_ptr(picked).addr()).or_default();
         if let Some((_, merged)) = known.iter().find(|(other, _)| other == architecture) {
             return merged.clone();
         }
         // Budgets and windows have no say in what is asked.
         let key = (picked.packages.clone(), architecture.clone());
-        let make = || Arc::new(Merged::of(resources, picked, architecture));
-        let merged = self.known.entry(key).or_insert_with(make);
+        let make = || Arc::new(Merged::of(resources, picked, architecture, alone));
+        let merged = all.entry(key).or_insert_with(make);
         known.push((architecture.clone(), merged.clone()));
         merged.clone()
     }
@@ -166,13 +173,16 @@ impl<'a> Asked<'a> {
         Self { machines, shared }
     }
 
-    /// The upgrades that each of them lacks. What one machine lacks, others have: so all are looked for first.
-    pub(crate) fn lacks(&mut self, snapshot: &'a Snapshot) -> Vec<(usize, Option<Arc<Known>>)> {
+    /// The upgrades that each of them lacks, of those whose `is_changed`. What one machine lacks, others have: so all are
+    /// looked for first.
+    pub(crate) fn lacks(
+        &mut self,
+        snapshot: &'a Snapshot,
+        is_changed: impl Fn(usize) -> bool,
+    ) -> Vec<(usize, Option<Arc<Known>>)> {
         let Self { machines, shared } = self;
-        let found = machines
-            .iter()
-            .map(|(place, machine, _, merged)| (*place, shared.lacks(snapshot, merged, machine)));
-        found.collect()
+        let changed = machines.iter().filter(|(place, ..)| is_changed(*place));
+        changed.map(|(place, machine, _, merged)| (*place, shared.lacks(snapshot, merged, machine))).collect()
     }
 
     /// Their cases; `known`: all upgrades that somebody lacks, or that are on record.

@@ -28,6 +28,38 @@ pub(crate) struct Entry {
     target: Option<SmolStr>,
 }
 
+/// How a requirement is told, whoever's it is.
+#[derive(Debug)]
+pub(crate) struct Words {
+    resource: SmolStr,
+    installed: Option<SmolStr>,
+    target: SmolStr,
+}
+
+impl Words {
+    fn of(requirement: &Requirement, judged: &Judged) -> Self {
+        let target = match &judged.outcome {
+            Outcome::Change(Some(version)) => version.to_smolstr(),
+            Outcome::Change(None) => SmolStr::new_static("absent"),
+            Outcome::Hold => SmolStr::new_static("held"),
+            Outcome::Met
+            | Outcome::Boot(_)
+            | Outcome::SetDefault(_)
+            | Outcome::Repair
+            | Outcome::NotCovered
+            | Outcome::Blocked(_) => match requirement.wish {
+                PackageWish::Absent => SmolStr::new_static("absent"),
+                PackageWish::Present => SmolStr::from(wording(&requirement.version)),
+            },
+        };
+        let installed = judged.installed.as_ref().map(|version| match judged.outcome {
+            Outcome::Repair => format_smolstr!("{version}, broken"),
+            _ => version.to_smolstr(),
+        });
+        Self { resource: requirement.key.to_smolstr(), installed, target }
+    }
+}
+
 /// The answer for one machine, but for its budgets.
 #[derive(Debug)]
 pub(crate) struct Draft {
@@ -41,7 +73,7 @@ pub(crate) struct Draft {
     pub(crate) holds: BTreeSet<PackageKey>,
     /// What would start.
     pub(crate) spec: Option<Box<ActivitySpec>>,
-    /// The proposals that were looked for.
+    /// The proposals that were looked for besides those of the machine's own case.
     pub(crate) asked: BTreeSet<ProposalKey>,
 }
 
@@ -55,7 +87,9 @@ pub(crate) fn entries(world: &World<'_>, case: &Case<'_>, states: &States) -> Ve
             // Who asks for the package alone has what it asks for.
             let is_kernel = |by: &&usize| world.resources.packages[**by].kernel.is_some();
             let by = requirement.by.iter().filter(|by| judged.outcome.boots().is_none() || is_kernel(by));
-            entries.extend(by.map(|by| entry(world, case, *by, requirement, judged, state.clone())));
+            let words = case.evaluation.words.of(place, |_| Words::of(requirement, judged));
+            entries
+                .extend(by.map(|by| entry(world, case, *by, (requirement, judged, &words), state.clone())));
         }
     }
     for (place, requirement) in case.merged.observed.iter().enumerate() {
@@ -71,7 +105,9 @@ pub(crate) fn entries(world: &World<'_>, case: &Case<'_>, states: &States) -> Ve
             | Outcome::Blocked(_) => Verdict::Blocked(Reason::ObserveOnly),
         };
         let stuck = || State::Stuck(verdict.clone());
-        entries.extend(requirement.by.iter().map(|by| entry(world, case, *by, requirement, judged, stuck())));
+        let words = Words::of(requirement, judged);
+        let by = requirement.by.iter();
+        entries.extend(by.map(|by| entry(world, case, *by, (requirement, judged, &words), stuck())));
     }
     let Some(reported) = case.reported else { return entries };
     if reported.report.reboot_required.is_some() {
@@ -93,24 +129,10 @@ fn entry(
     world: &World<'_>,
     case: &Case<'_>,
     by: usize,
-    requirement: &Requirement,
-    judged: &Judged,
+    (requirement, judged, words): (&Requirement, &Judged, &Words),
     state: State,
 ) -> Entry {
-    let target = match &judged.outcome {
-        Outcome::Change(Some(version)) => version.to_smolstr(),
-        Outcome::Change(None) => SmolStr::new_static("absent"),
-        Outcome::Hold => SmolStr::new_static("held"),
-        Outcome::Met
-        | Outcome::Boot(_)
-        | Outcome::SetDefault(_)
-        | Outcome::Repair
-        | Outcome::NotCovered
-        | Outcome::Blocked(_) => match requirement.wish {
-            PackageWish::Absent => SmolStr::new_static("absent"),
-            PackageWish::Present => SmolStr::from(wording(&requirement.version)),
-        },
-    };
+    let Words { resource, installed, target } = words;
     let follows = world.resources.packages[by].kernel.is_some() && !requirement.spare;
     if let Some(reported) = case.reported.filter(|_| follows) {
         let (report, key) = (&reported.report, &requirement.key);
@@ -119,18 +141,15 @@ fn entry(
             resource: SmolStr::new_static("kernel"),
             state,
             installed: Some(kernel::running(report, key)),
-            target: kernel::aimed(report, requirement, &judged.outcome).or(Some(target)),
+            target: kernel::aimed(report, requirement, &judged.outcome).or_else(|| Some(target.clone())),
         };
     }
     Entry {
         by,
-        resource: requirement.key.to_smolstr(),
+        resource: resource.clone(),
         state,
-        installed: judged.installed.as_ref().map(|version| match judged.outcome {
-            Outcome::Repair => format_smolstr!("{version}, broken"),
-            _ => version.to_smolstr(),
-        }),
-        target: Some(target),
+        installed: installed.clone(),
+        target: Some(target.clone()),
     }
 }
 
@@ -208,13 +227,8 @@ impl Draft {
         }
     }
 
-    /// How one baseline's requirements stand on the machine.
-    pub(crate) fn verdicts_of<'a>(
-        &'a self,
-        by: usize,
-        start: &'a Verdict,
-    ) -> impl Iterator<Item = &'a Verdict> {
-        let entries = self.entries.iter().filter(move |entry| entry.by == by);
-        entries.filter_map(move |entry| self.word(&entry.state, start))
+    /// What is said of baselines' requirements, by the baselines' numbers.
+    pub(crate) fn verdicts<'a>(&'a self, start: &'a Verdict) -> impl Iterator<Item = (usize, &'a Verdict)> {
+        self.entries.iter().filter_map(move |entry| Some((entry.by, self.word(&entry.state, start)?)))
     }
 }

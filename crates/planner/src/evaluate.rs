@@ -4,7 +4,7 @@
 //! worked out once, and kept (`twins`).
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,9 +14,12 @@ use muster_model::{
     Wanted, WantedItem, WantedSet,
 };
 
+use crate::draft::Words;
 use crate::kernel::Kernels;
-use crate::merge::Merged;
+use crate::memo::Memo;
+use crate::merge::{Merged, Requirement};
 use crate::phasing::KeptBack;
+use crate::rollout::Outlook;
 use crate::select::Resources;
 use crate::target::{Judged, Outcome, judge};
 
@@ -43,7 +46,11 @@ pub(crate) struct Evaluation<'a> {
     pub(crate) inventory: Option<&'a Inventory>,
     digest: Option<&'a Digest>,
     judgement: Arc<Judgement>,
-    choices: RefCell<BTreeMap<Vec<usize>, Rc<Choice>>>,
+    choices: Memo<Vec<usize>, Choice>,
+    /// What rollouts say of requirements, by their numbers in `Merged::enforced`.
+    pub(crate) outlooks: Memo<usize, Outlook>,
+    /// How they are told, by the same.
+    pub(crate) words: Memo<usize, Words>,
     /// The proposals that were looked for.
     asked: RefCell<BTreeSet<ProposalKey>>,
 }
@@ -70,7 +77,7 @@ impl Judgement {
         kept_back: KeptBack,
         kernels: &Kernels,
     ) -> Self {
-        let judge = |one| judge(resources, one, inventory, our_holds, &kept_back);
+        let judge = |one: &Arc<Requirement>| judge(resources, one, inventory, our_holds, &kept_back);
         let judged = merged.enforced.iter().map(judge).collect();
         let observed = merged.observed.iter().map(judge).collect();
         let held = |key: &&PackageKey| inventory.holds(key);
@@ -144,7 +151,9 @@ impl<'a> Evaluation<'a> {
             inventory: inventory.map(|(_, inventory)| inventory),
             digest: inventory.map(|(digest, _)| digest),
             judgement,
-            choices: RefCell::default(),
+            choices: Memo::default(),
+            outlooks: Memo::default(),
+            words: Memo::default(),
             asked: RefCell::default(),
         }
     }
@@ -183,12 +192,8 @@ impl<'a> Evaluation<'a> {
         merged: &Merged,
         ready: Vec<usize>,
     ) -> Rc<Choice> {
-        if let Some(known) = self.choices.borrow().get(&ready) {
-            return known.clone();
-        }
-        let choice = Rc::new(Chooser { evaluation: self, snapshot, resources, merged }.choose(&ready));
-        self.choices.borrow_mut().insert(ready, choice.clone());
-        choice
+        let chooser = Chooser { evaluation: self, snapshot, resources, merged };
+        self.choices.of(ready, |ready| chooser.choose(ready))
     }
 }
 

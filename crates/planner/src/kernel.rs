@@ -45,7 +45,7 @@ pub(crate) fn deciding(resources: &Resources<'_>, picked: &[usize]) -> Vec<usize
 pub(crate) fn wish(
     resources: &Resources<'_>,
     deciding: Vec<usize>,
-    enforced: &mut [Requirement],
+    enforced: &mut [Arc<Requirement>],
     architecture: &Architecture,
 ) -> Option<KernelWish> {
     let baselines: Vec<_> = deciding.iter().filter_map(|place| resources.packages[*place].kernel).collect();
@@ -62,6 +62,7 @@ pub(crate) fn wish(
         if !followed.contains(name) || of != architecture || requirement.wish == PackageWish::Absent {
             continue;
         }
+        let requirement = Arc::make_mut(requirement);
         requirement.conflict |= disputed;
         let others = deciding.iter().filter(|one| !requirement.by.contains(one)).copied();
         let others: Vec<usize> = others.collect();
@@ -131,7 +132,7 @@ fn letters(kernel: &InstalledKernel) -> (&SmolStr, &PackageName, &str, Vec<(&Pac
 impl Kernels {
     pub(crate) fn of(resources: &Resources<'_>, merged: &Merged, report: &Report) -> Self {
         let selects = report.capabilities.contains(&Capability::KernelSelection);
-        let kernel_of = |one: &Requirement| one.by.first().and_then(|by| resources.packages[*by].kernel);
+        let kernel_of = |one: &Arc<Requirement>| one.by.first().and_then(|by| resources.packages[*by].kernel);
         let observes = merged.observed.iter().any(|one| kernel_of(one).is_some());
         if merged.kernel.is_none() && !observes {
             return Self { selects, facts: None };
@@ -273,6 +274,7 @@ impl Kernels {
                 conflict: false,
                 spare: true,
             };
+            let spare = Arc::new(spare);
             let upgrades = &tidied.enforced[tidied.named..];
             match upgrades.binary_search_by(|one| one.key.cmp(&spare.key)) {
                 Ok(at) => tidied.enforced[tidied.named + at] = spare,

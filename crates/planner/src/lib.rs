@@ -24,6 +24,7 @@ mod forecast;
 mod kernel;
 mod known;
 mod machine;
+mod memo;
 mod merge;
 mod order;
 mod overrides;

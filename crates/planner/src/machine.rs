@@ -108,7 +108,7 @@ pub(crate) fn draft<'a>(world: &World<'a>, case: &Case<'a>) -> Draft {
         wanted: choice.wanted.clone(),
         holds: holds(case),
         spec: None,
-        asked: evaluation.asked(),
+        asked: lowered.as_ref().map(|lowered| lowered.evaluation.asked()).unwrap_or_default(),
     };
     if let Some(unmanaged) = unmanaged(case) {
         draft.verdict = Some(Verdict::Unmanaged(unmanaged));
@@ -164,7 +164,7 @@ fn judge(world: &World<'_>, case: &Case<'_>) -> States {
             let key = &requirement.key;
             let is_kernel = || is_kernel(case, place);
             let retry = |subject| case.history.retry(case.machine, subject, world.timer);
-            let gated = || world.rollouts.gate(world.resources, case, requirement, judged);
+            let gated = || world.rollouts.gate(world.resources, case, place);
             let stuck = match &judged.outcome {
                 Outcome::Met => return State::Met,
                 Outcome::NotCovered => Some(asked([key.clone()])),

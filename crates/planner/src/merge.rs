@@ -54,37 +54,42 @@ impl Requirement {
         }
     }
 
-    fn meet(&mut self, other: Self) {
-        match other.priority.cmp(&self.priority) {
+    fn meet(known: &mut Arc<Self>, other: Arc<Self>) {
+        match other.priority.cmp(&known.priority) {
             Ordering::Less => {}
-            Ordering::Greater => *self = other,
+            Ordering::Greater => *known = other,
             Ordering::Equal => {
-                self.conflict |= self.wish != other.wish;
-                match self.version.intersect(&other.version) {
-                    Some(both) => self.version = both,
-                    None => self.conflict = true,
+                let both = Arc::make_mut(known);
+                both.conflict |= both.wish != other.wish;
+                match both.version.intersect(&other.version) {
+                    Some(version) => both.version = version,
+                    None => both.conflict = true,
                 }
-                self.hold |= other.hold;
-                self.by.extend(
-                    other.by.into_iter().filter(|place| !self.by.contains(place)).collect::<Vec<_>>(),
-                );
+                both.hold |= other.hold;
+                let more: Vec<usize> =
+                    other.by.iter().copied().filter(|place| !both.by.contains(place)).collect();
+                both.by.extend(more);
             }
         }
     }
 }
+
+/// What baselines ask by themselves: by the baseline's number, the requirement's number in it, and the architecture. Most
+/// requirements are those of one baseline, and the same for all machines that it picks.
+pub(crate) type Alone = BTreeMap<(usize, usize, Architecture), Arc<Requirement>>;
 
 /// What a machine's baselines ask of it; the same for all machines of one architecture that the same baselines pick.
 #[derive(Clone, Debug)]
 pub(crate) struct Merged {
     /// To be enforced: what is asked by name, by package; then the upgrades that an inventory has for who asks for them,
     /// by package, too.
-    pub(crate) enforced: Vec<Requirement>,
+    pub(crate) enforced: Vec<Arc<Requirement>>,
     /// How many of them are asked by name.
     pub(crate) named: usize,
     /// Who asks for upgrades.
     pub(crate) upgrades: Upgrades,
     /// Of baselines that observe, each by itself.
-    pub(crate) observed: Vec<Requirement>,
+    pub(crate) observed: Vec<Arc<Requirement>>,
     /// Package baselines that ask for a reboot when one is required.
     pub(crate) reboots: Vec<usize>,
     /// The kernel that is asked for.
@@ -94,10 +99,15 @@ pub(crate) struct Merged {
 }
 
 impl Merged {
-    pub(crate) fn of(resources: &Resources<'_>, picked: &Picked, architecture: &Architecture) -> Self {
+    pub(crate) fn of(
+        resources: &Resources<'_>,
+        picked: &Picked,
+        architecture: &Architecture,
+        alone: &mut Alone,
+    ) -> Self {
         let mut interest: BTreeSet<PackageName> = BTreeSet::new();
         let (mut observed, mut reboots) = (Vec::new(), Vec::new());
-        let mut enforced: BTreeMap<PackageKey, Requirement> = BTreeMap::new();
+        let mut enforced: BTreeMap<PackageKey, Arc<Requirement>> = BTreeMap::new();
         let deciding = deciding(resources, &picked.packages);
         for place in &picked.packages {
             let baseline = resources.packages[*place];
@@ -105,27 +115,31 @@ impl Merged {
                 (RebootWhen::WhenRequired, None) => reboots.push(*place),
                 (RebootWhen::Never, _) | (RebootWhen::WhenRequired, Some(_)) => {}
             }
-            for asked in baseline.packages {
+            for (number, asked) in baseline.packages.iter().enumerate() {
                 let architecture = asked.architecture.as_ref().unwrap_or(architecture);
-                let key = PackageKey { name: asked.name.clone(), architecture: architecture.clone() };
                 interest.insert(asked.name.clone());
-                let one = Requirement::of(asked, key.clone(), *place, baseline.common.priority);
+                let make = || {
+                    let key = PackageKey { name: asked.name.clone(), architecture: architecture.clone() };
+                    Arc::new(Requirement::of(asked, key, *place, baseline.common.priority))
+                };
+                let one = alone.entry((*place, number, architecture.clone())).or_insert_with(make).clone();
                 if !resources.enforces(*place) {
                     observed.push(one);
                 } else if baseline.kernel.is_some() && !deciding.contains(place) {
                     // Another kernel is asked for with a higher priority.
-                } else if let Some(known) = enforced.get_mut(&key) {
-                    known.meet(one);
+                } else if let Some(known) = enforced.get_mut(&one.key) {
+                    Requirement::meet(known, one);
                 } else {
-                    enforced.insert(key, one);
+                    enforced.insert(one.key.clone(), one);
                 }
             }
         }
-        let mut enforced: Vec<Requirement> = enforced.into_values().collect();
+        let mut enforced: Vec<Arc<Requirement>> = enforced.into_values().collect();
         let named = enforced.len();
         let kernel = wish(resources, deciding, &mut enforced, architecture);
         let nothing = Arc::new(Wanted::new(WantedSet { interest, items: Vec::new() }));
         let upgrades = Upgrades::of(resources, picked);
+        observed.shrink_to_fit();
         Self { enforced, named, upgrades, observed, reboots, kernel, nothing }
     }
 
@@ -136,7 +150,7 @@ impl Merged {
 
     /// The requirement that names a package, unless baselines are in conflict about it.
     pub(crate) fn about(&self, key: &PackageKey) -> Option<&Requirement> {
-        self.place_of(key).map(|place| &self.enforced[place]).filter(|one| !one.conflict)
+        self.place_of(key).map(|place| &*self.enforced[place]).filter(|one| !one.conflict)
     }
 
     /// The number of a package's upgrade, if it is to have one.
@@ -147,7 +161,7 @@ impl Merged {
 
     /// Whether what apt keeps back for now makes a difference.
     pub(crate) fn heeds_phasing(&self) -> bool {
-        let latest = |one: &Requirement| one.version.is_latest();
+        let latest = |one: &Arc<Requirement>| one.version.is_latest();
         self.upgrades.is_any() || self.enforced.iter().any(latest) || self.observed.iter().any(latest)
     }
 

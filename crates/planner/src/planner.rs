@@ -72,7 +72,7 @@ impl Planner {
                 self.decided = None;
             }
             Dirty::Some(places) => {
-                let decided = places.iter().map(|place| known.name_of(*place).clone());
+                let decided = places.keys().map(|place| known.name_of(*place).clone());
                 self.decided = Some(decided.chain(self.changed.iter().cloned()).collect());
                 self.base.now = snapshot.now;
                 for name in touched.machines.iter().filter(|name| !snapshot.machines.contains_key(*name)) {

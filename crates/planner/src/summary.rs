@@ -15,7 +15,7 @@ use crate::timer::Timer;
 
 /// What one machine is in one baseline's totals: they are sums of these, so that one machine's new answer is taken in by
 /// itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Mark {
     Absent,
     Unknown,
@@ -26,31 +26,26 @@ pub(crate) enum Mark {
 }
 
 impl Mark {
-    /// By what is said of the baseline's requirements on the machine.
-    pub(crate) fn of<'a>(case: &Case<'_>, verdicts: impl Iterator<Item = &'a Verdict>) -> Self {
+    /// Before anything is said of the baseline's requirements on the machine.
+    pub(crate) fn of(case: &Case<'_>) -> Self {
         match (case.hearing, case.unknown) {
             (Hearing::Absent { .. }, _) => Self::Absent,
             (_, Some(_)) => Self::Unknown,
-            (_, None) => Self::of_verdicts(verdicts),
+            (_, None) => Self::Converged,
         }
     }
 
-    /// Of a machine with a fresh report.
-    pub(crate) fn of_verdicts<'a>(verdicts: impl Iterator<Item = &'a Verdict>) -> Self {
-        let mut mark = Self::Converged;
-        for verdict in verdicts {
-            mark = match verdict {
-                Verdict::Start(_) | Verdict::Active { .. } => return Self::Active,
-                Verdict::Blocked(_) => Self::Blocked,
-                Verdict::Converged | Verdict::Waiting(_) | Verdict::Unmanaged(_) | Verdict::Unknown(_) => {
-                    match mark {
-                        Self::Blocked => Self::Blocked,
-                        _ => Self::Waiting,
-                    }
-                }
-            };
+    /// With what is said of one of them.
+    pub(crate) fn and(self, verdict: &Verdict) -> Self {
+        match (self, verdict) {
+            (Self::Absent | Self::Unknown | Self::Active, _) => self,
+            (_, Verdict::Start(_) | Verdict::Active { .. }) => Self::Active,
+            (_, Verdict::Blocked(_)) | (Self::Blocked, _) => Self::Blocked,
+            (
+                Self::Converged | Self::Waiting,
+                Verdict::Converged | Verdict::Waiting(_) | Verdict::Unmanaged(_) | Verdict::Unknown(_),
+            ) => Self::Waiting,
         }
-        mark
     }
 
     fn counts(self, summary: &mut BaselineSummary) -> [Option<&mut usize>; 3] {
@@ -75,6 +70,9 @@ impl Mark {
         self.counts(summary).into_iter().flatten().for_each(|count| *count -= 1);
     }
 }
+
+/// What one machine is in the totals of the baselines that pick it, by their numbers.
+pub(crate) type Marks = Vec<(usize, Mark)>;
 
 /// What baselines contradict each other about on a machine: a baseline, the package, and another baseline (rule S2).
 pub(crate) type Conflicts = Vec<(usize, PackageKey, usize)>;

@@ -35,6 +35,11 @@ impl Timer {
         }
     }
 
+    /// Whether there is such an instant since the last call of [`Self::take`].
+    pub(crate) fn is_set(&self) -> bool {
+        self.next.get().is_some()
+    }
+
     /// The earliest such instant since the last call.
     pub(crate) fn take(&self) -> Option<Instant> {
         self.next.take()

@@ -13,7 +13,7 @@ use crate::evaluate::Judgement;
 use crate::kernel::Kernels;
 use crate::merge::Merged;
 use crate::phasing::KeptBack;
-use crate::rollout::Share;
+use crate::rollout::{Held, Share};
 use crate::select::Resources;
 use crate::summary::{Conflicts, conflicts};
 use crate::upgrade::{Known, extended};
@@ -59,6 +59,7 @@ pub(crate) struct Twins {
     blank: BTreeMap<usize, Arc<Evaluated>>,
     judgements: BTreeMap<usize, Vec<Arc<Judgement>>>,
     shares: Pool<Share>,
+    held: Pool<Held>,
     /// What is kept, in requirements.
     kept: usize,
 }
@@ -112,8 +113,8 @@ impl Twins {
     /// Forgets all, once it is too much for a fleet of so many machines.
     pub(crate) fn trim(&mut self, machines: usize) {
         if self.kept > LEAST_KEPT + KEPT_A_MACHINE * machines {
-            let shares = std::mem::take(&mut self.shares);
-            *self = Self { shares, ..Self::default() };
+            let (shares, held) = (std::mem::take(&mut self.shares), std::mem::take(&mut self.held));
+            *self = Self { shares, held, ..Self::default() };
         }
     }
 
@@ -124,7 +125,7 @@ impl Twins {
         judgement: Judgement,
         inventory: Option<&Inventory>,
     ) -> Arc<Evaluated> {
-        let mut share = Arc::new(Share::of(&merged, &judgement, inventory));
+        let mut share = Arc::new(Share::of(&merged, &judgement, inventory, &mut self.held));
         self.shares.pool(&mut share);
         let found = conflicts(&merged);
         let conflicts = (!found.is_empty()).then(|| Arc::new(found));
@@ -153,6 +154,7 @@ mod tests {
     use muster_model::{Architecture, DebianVersion};
 
     use super::*;
+    use crate::merge::Alone;
     use crate::select::Picked;
     use crate::target::{Judged, Outcome};
 
@@ -162,6 +164,7 @@ mod tests {
             &Resources { packages: Vec::new(), budgets: Vec::new(), windows: Vec::new() },
             &Picked::default(),
             &Architecture::parse("amd64").unwrap(),
+            &mut Alone::new(),
         ));
         let mut twins = Twins::default();
         let mut come = |number: usize, machines: usize| {

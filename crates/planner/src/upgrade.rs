@@ -118,7 +118,8 @@ pub(crate) fn extended(
             (!by.is_empty()).then_some((&installed.version, by))
         };
         if let Some((target, by)) = found.enforced(upgrades).or_else(has) {
-            extended.enforced.push(requirement(&package.key, target, by, upgrades.priority));
+            let one = requirement(&package.key, target, by, upgrades.priority);
+            extended.enforced.push(Arc::new(one));
         }
         for (place, policy) in &upgrades.observed {
             let target = match policy {
@@ -127,7 +128,7 @@ pub(crate) fn extended(
                 UpgradePolicy::All => found.all,
             };
             let one = target.map(|target| requirement(&package.key, target, vec![*place], 0));
-            extended.observed.extend(one);
+            extended.observed.extend(one.map(Arc::new));
         }
     }
     Arc::new(extended)
@@ -142,7 +143,7 @@ struct Found<'a> {
 impl<'a> Found<'a> {
     /// `None`: what names the package alone decides about it.
     fn of(merged: &Merged, package: &'a Package, kept_back: &KeptBack) -> Option<Self> {
-        let named = merged.place_of(&package.key).map(|place| &merged.enforced[place]);
+        let named = merged.place_of(&package.key).map(|place| &*merged.enforced[place]);
         let room = room(named, package)?;
         let all = target(room, package, kept_back.contains(&package.key));
         Some(Self { all, secure: security_target(room, package) })

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use muster_model::{MachinePlan, Wanted};
+use muster_model::{MachinePlan, Verdict, Wanted};
 
 /// With one wanted set, so many of the last different answers are looked through.
 const LOOKED_AT: usize = 8;
@@ -18,8 +18,11 @@ pub(super) struct Alike {
 }
 
 impl Alike {
-    /// The answer as another machine holds it already, if one does.
+    /// The answer as another machine holds it already, if one does. What names an activity is nobody else's.
     pub(super) fn shared(&mut self, answer: MachinePlan) -> Arc<MachinePlan> {
+        if matches!(answer.verdict, Verdict::Start(_) | Verdict::Active { .. }) {
+            return Arc::new(answer);
+        }
         if self.last.len() > self.room {
             self.last.retain(|_, answers| {
                 answers.retain(|answer| Arc::strong_count(answer) > 1);
@@ -28,7 +31,7 @@ impl Alike {
             self.room = self.last.len() * 2;
         }
         let answers = self.last.entry(Arc::<Wanted>::as_ptr(&answer.wanted).addr()).or_default();
-        if let Some(known) = answers.iter().find(|known| ***known == answer) {
+        if let Some(known) = answers.iter().rev().find(|known| ***known == answer) {
             return known.clone();
         }
         if answers.len() == LOOKED_AT {

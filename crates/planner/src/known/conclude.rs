@@ -1,6 +1,7 @@
 //! The last word about each machine, and what the statuses say.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use muster_model::{ActivityName, MachineName, MachinePlan, OutcomeReason, Rollout, Snapshot, Verdict};
 
@@ -10,12 +11,15 @@ use crate::draft::Draft;
 use crate::known::{Kept, Known};
 use crate::order::stable_hash;
 use crate::select::Resources;
-use crate::summary::Mark;
+use crate::summary::{Mark, Marks};
 use crate::timer::Timers;
 
 impl Known {
     /// What is to be canceled of one machine's activities.
     pub(crate) fn cancel(&mut self, machine: &MachineName, found: Vec<(ActivityName, OutcomeReason)>) {
+        if self.plan.cancels.is_empty() && found.is_empty() {
+            return;
+        }
         let from = ActivityName { machine: machine.clone(), number: 0 };
         let to = ActivityName { machine: machine.clone(), number: u64::MAX };
         let old: Vec<ActivityName> =
@@ -29,17 +33,17 @@ impl Known {
     /// Puts what would start into the queue; gives back what would not.
     pub(super) fn enqueue(&mut self, case: &Case<'_>, mut draft: Draft) -> Option<Draft> {
         let kept = &mut self.kept[case.place];
-        let mut asked = draft.asked.clone();
-        asked.extend(case.evaluation.asked());
-        if kept.asked.as_deref().map_or(!asked.is_empty(), |before| *before != asked) {
-            let before = kept.asked.take().unwrap_or_default();
-            for proposal in before.difference(&asked) {
+        let mut asked = std::mem::take(&mut draft.asked);
+        asked.append(&mut case.evaluation.asked());
+        let before = kept.asked.as_deref().map(Vec::as_slice).unwrap_or_default();
+        if !before.iter().eq(&asked) {
+            for proposal in before.iter().filter(|proposal| !asked.contains(proposal)) {
                 forget(&mut self.by_proposal, proposal, case.place);
             }
-            for proposal in asked.difference(&before) {
+            for proposal in asked.iter().filter(|proposal| !before.contains(proposal)) {
                 self.by_proposal.entry(proposal.clone()).or_default().insert(case.place);
             }
-            kept.asked = (!asked.is_empty()).then(|| Box::new(asked));
+            kept.asked = (!asked.is_empty()).then(|| Box::new(asked.into_iter().collect()));
         }
         let named = case.reported.map(|reported| &reported.report.inventory);
         let missing = named.filter(|_| case.evaluation.inventory.is_none());
@@ -94,7 +98,7 @@ impl Known {
             }
             let queued = kept.queued.take();
             let Some(draft) = settled.as_ref().or(queued.as_ref().map(|queued| &queued.1)) else { continue };
-            let marks = marks(kept, |by| Mark::of(case, draft.verdicts_of(by, &start)));
+            let marks = marks(kept, Mark::of(case), draft, &start);
             let answer = draft.decide(resources, &start);
             kept.queued = queued;
             self.mark(case.place, marks);
@@ -104,7 +108,7 @@ impl Known {
             let start = self.start_of(resources, *place);
             let kept = &self.kept[*place];
             let Some(queued) = &kept.queued else { continue };
-            let marks = marks(kept, |by| Mark::of_verdicts(queued.1.verdicts_of(by, &start)));
+            let marks = marks(kept, Mark::Converged, &queued.1, &start);
             let answer = queued.1.decide(resources, &start);
             let name = kept.machine.name.clone();
             self.mark(*place, marks);
@@ -130,17 +134,16 @@ impl Known {
         }
     }
 
-    fn mark(&mut self, place: usize, marks: Box<[Mark]>) {
-        let Self { kept, summaries, .. } = self;
+    fn mark(&mut self, place: usize, marks: Marks) {
+        let Self { kept, summaries, marks: pool, .. } = self;
         let kept = &mut kept[place];
-        if kept.marks == marks && kept.marked.packages == kept.picked.packages {
+        if *kept.marks == marks {
             return;
         }
-        let before = kept.marked.packages.iter().zip(&kept.marks);
-        before.for_each(|(baseline, mark)| mark.take_away(&mut summaries[*baseline]));
-        let after = kept.picked.packages.iter().zip(&marks);
-        after.for_each(|(baseline, mark)| mark.add(&mut summaries[*baseline]));
-        (kept.marked, kept.marks) = (kept.picked.clone(), marks);
+        kept.marks.iter().for_each(|(baseline, mark)| mark.take_away(&mut summaries[*baseline]));
+        marks.iter().for_each(|(baseline, mark)| mark.add(&mut summaries[*baseline]));
+        kept.marks = Arc::new(marks);
+        pool.pool(&mut kept.marks);
     }
 
     fn answer(&mut self, machine: &MachineName, answer: MachinePlan) {
@@ -148,11 +151,11 @@ impl Known {
             Some(known) if **known == answer => {}
             Some(known) => {
                 *known = self.alike.shared(answer);
-                self.changed.insert(machine.clone());
+                self.changed.push(machine.clone());
             }
             None => {
                 self.plan.machines.insert(machine.clone(), self.alike.shared(answer));
-                self.changed.insert(machine.clone());
+                self.changed.push(machine.clone());
             }
         }
     }
@@ -204,8 +207,14 @@ impl Known {
 }
 
 /// What a machine is in the totals of the baselines that pick it.
-fn marks(kept: &Kept, mark: impl Fn(usize) -> Mark) -> Box<[Mark]> {
-    kept.picked.packages.iter().map(|place| mark(*place)).collect()
+fn marks(kept: &Kept, first: Mark, draft: &Draft, start: &Verdict) -> Marks {
+    let mut marks: Marks = kept.picked.packages.iter().map(|baseline| (*baseline, first)).collect();
+    for (by, verdict) in draft.verdicts(start) {
+        if let Ok(at) = marks.binary_search_by_key(&by, |(baseline, _)| *baseline) {
+            marks[at].1 = marks[at].1.and(verdict);
+        }
+    }
+    marks
 }
 
 fn forget<K: Ord>(index: &mut BTreeMap<K, BTreeSet<usize>>, key: &K, place: usize) {

@@ -6,7 +6,7 @@ use muster_model::{Machine, Snapshot, UpgradePolicy};
 
 use crate::budget::Standing;
 use crate::case::Case;
-use crate::known::{Known, net::Net};
+use crate::known::{Dirty, Known, net::Net};
 use crate::rollout::{failures, has_seats};
 use crate::select::{Resources, has_same_labels};
 use crate::summary::Conflicts;
@@ -88,28 +88,35 @@ impl Known {
         snapshot: &Snapshot,
         resources: &Resources<'_>,
         cases: &[Case<'_>],
-        machines: &[(usize, &Arc<Machine>)],
+        machines: &[(usize, Arc<Machine>)],
+        dirty: &Dirty,
         timers: &mut Timers<'_>,
     ) {
         let mut net = Net::new();
         let mut net_conflicts = Net::new();
         self.of_set.resize(self.selection.sets.sets().len(), 0);
         for (number, (case, (place, machine))) in cases.iter().zip(machines).enumerate() {
-            let standing =
-                timers.of(number, |timer| Standing::of(snapshot, resources, case, &mut self.charges, timer));
-            let failures = failures(case, &self.rollouts.references);
-            let failures = (!failures.is_empty()).then_some(failures);
             let kept = &mut self.kept[*place];
-            let share = case.is_member().then_some(&case.evaluated.share);
-            net.change(kept.share.as_ref(), share);
-            kept.share = share.cloned();
-            net_conflicts.change(kept.conflicts.as_ref(), case.evaluated.conflicts.as_ref());
-            kept.conflicts.clone_from(&case.evaluated.conflicts);
             if let (Some((turn, _)), Some(standing)) =
                 (kept.queued.take().map(|queued| *queued), &kept.standing)
             {
                 self.queue.take_away(standing, turn);
             }
+            if kept.standing.is_some() && !kept.settles && !dirty.is_touched(*place) {
+                continue;
+            }
+            let (standing, settles) = timers.of(number, |timer| {
+                let standing = Standing::of(snapshot, resources, case, &mut self.charges, timer);
+                (standing, timer.is_set())
+            });
+            let failures = failures(case, &self.rollouts.references);
+            let failures = (!failures.is_empty()).then_some(failures);
+            kept.settles = settles;
+            let share = case.is_member().then_some(&case.evaluated.share);
+            net.change(kept.share.as_ref(), share);
+            kept.share = share.cloned();
+            net_conflicts.change(kept.conflicts.as_ref(), case.evaluated.conflicts.as_ref());
+            kept.conflicts.clone_from(&case.evaluated.conflicts);
             let before = kept.standing.take();
             if before.as_ref() != Some(&standing) {
                 before.iter().for_each(|before| self.groups.take_away(before));

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use muster_model::{
     ActivityName, ActivityPools, BaselineSummary, DebianVersion, Digest, Instant, Item, Machine, MachineName,
-    OutcomeReason, PackageKey, Plan, ProposalKey, Snapshot, WindowSummary,
+    OutcomeReason, PackageKey, Plan, Pool, ProposalKey, Snapshot, WindowSummary,
 };
 
 use crate::admit::{Queue, Turn};
@@ -30,7 +30,7 @@ use crate::overrides::Overrides;
 use crate::planner::Touched;
 use crate::rollout::{Facts, Lowered, Rollouts, Share, Tied};
 use crate::select::{Picked, Resources, Selection};
-use crate::summary::{self, Conflicts, Mark};
+use crate::summary::{self, Conflicts, Marks};
 use crate::timer::{Timer, Timers};
 use crate::twins::Twins;
 use crate::upgrade;
@@ -40,26 +40,46 @@ use crate::window::Windows;
 #[derive(Debug)]
 pub(crate) enum Dirty {
     All,
-    Some(BTreeSet<usize>),
+    Some(BTreeMap<usize, Why>),
+}
+
+/// Why a machine is decided again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// Something of it has changed, or its time has come.
+    Touched,
+    /// Something has changed elsewhere: it counts as before.
+    Besides,
 }
 
 impl Dirty {
     pub(crate) fn extend(&mut self, places: BTreeSet<usize>) {
         match self {
             Self::All => {}
-            Self::Some(known) => known.extend(places),
+            Self::Some(known) => {
+                for place in places {
+                    known.entry(place).or_insert(Why::Besides);
+                }
+            }
         }
     }
 
     fn contains(&self, place: usize) -> bool {
         match self {
             Self::All => true,
-            Self::Some(known) => known.contains(&place),
+            Self::Some(known) => known.contains_key(&place),
         }
     }
 
     fn is_all(&self) -> bool {
         matches!(self, Self::All)
+    }
+
+    fn is_touched(&self, place: usize) -> bool {
+        match self {
+            Self::All => true,
+            Self::Some(known) => known.get(&place) != Some(&Why::Besides),
+        }
     }
 }
 
@@ -78,6 +98,8 @@ struct Kept {
     machine: Arc<Machine>,
     picked: Arc<Picked>,
     is_member: bool,
+    /// How it counts may change by itself.
+    settles: bool,
     lacks: Option<Arc<upgrade::Known>>,
     share: Option<Arc<Share>>,
     standing: Option<Standing>,
@@ -85,13 +107,12 @@ struct Kept {
     #[expect(clippy::box_collection, reason = "the others hold 8 bytes for it, not 24")]
     failures: Option<Box<BTreeMap<(usize, Item), Instant>>>,
     tied: Box<[Tied]>,
-    /// What picked it when it was decided, and what it is in the totals of each of those baselines.
-    marked: Arc<Picked>,
-    marks: Box<[Mark]>,
+    /// What it is in the totals of the baselines that picked it when it was decided.
+    marks: Arc<Marks>,
     conflicts: Option<Arc<Conflicts>>,
     /// The proposals that were looked for, if any were.
     #[expect(clippy::box_collection, reason = "the others hold 8 bytes for it, not 24")]
-    asked: Option<Box<BTreeSet<ProposalKey>>>,
+    asked: Option<Box<Vec<ProposalKey>>>,
     /// The inventory that it names, where that is missing.
     missing: Option<Box<Digest>>,
     /// When it may be decided otherwise by itself.
@@ -106,13 +127,13 @@ impl Kept {
             machine: machine.clone(),
             picked: Arc::default(),
             is_member: false,
+            settles: false,
             lacks: None,
             share: None,
             standing: None,
             failures: None,
             tied: Box::default(),
-            marked: Arc::default(),
-            marks: Box::default(),
+            marks: Arc::default(),
             conflicts: None,
             asked: None,
             missing: None,
@@ -129,11 +150,13 @@ type Lacking = BTreeMap<(PackageKey, DebianVersion), BTreeMap<usize, usize>>;
 #[derive(Debug)]
 pub(crate) struct Known {
     pub(crate) plan: Plan,
-    changed: BTreeSet<MachineName>,
+    changed: Vec<MachineName>,
     alike: Alike,
     twins: Twins,
     /// What drafts that wait for their turn have alike.
     waiting: ActivityPools,
+    /// What machines are in totals alike.
+    marks: Pool<Marks>,
     /// In the order of their names.
     kept: Vec<Kept>,
     selection: Selection,
@@ -173,10 +196,11 @@ impl Known {
         let baselines = resources.packages.len();
         Self {
             plan: Plan::default(),
-            changed: BTreeSet::new(),
+            changed: Vec::new(),
             alike: Alike::default(),
             twins: Twins::default(),
             waiting: ActivityPools::default(),
+            marks: Pool::default(),
             kept: snapshot.machines.values().map(Kept::new).collect(),
             selection: Selection::new(&resources),
             mergers: Mergers::default(),
@@ -209,7 +233,7 @@ impl Known {
         machines.retain(|name, _| {
             let stays = snapshot.machines.contains_key(name);
             if !stays {
-                changed.insert(name.clone());
+                changed.push(name.clone());
             }
             stays
         });
@@ -217,7 +241,7 @@ impl Known {
     }
 
     pub(crate) fn take_changed(&mut self) -> BTreeSet<MachineName> {
-        std::mem::take(&mut self.changed)
+        std::mem::take(&mut self.changed).into_iter().collect()
     }
 
     pub(crate) fn name_of(&self, place: usize) -> &MachineName {
@@ -229,7 +253,7 @@ impl Known {
     }
 
     /// The machines that have to be decided; `None`: all.
-    pub(crate) fn touched(&self, snapshot: &Snapshot, touched: &Touched) -> Option<BTreeSet<usize>> {
+    pub(crate) fn touched(&self, snapshot: &Snapshot, touched: &Touched) -> Option<BTreeMap<usize, Why>> {
         let now = snapshot.now;
         if self.overrides_next.is_some_and(|next| next <= now) || snapshot.machines.len() != self.kept.len() {
             return None;
@@ -258,18 +282,23 @@ impl Known {
         }
         let asked = touched.proposals.iter().filter_map(|proposal| self.by_proposal.get(proposal));
         places.extend(asked.flatten());
-        Some(places)
+        Some(places.into_iter().map(|place| (place, Why::Touched)).collect())
     }
 
     /// Decides machines.
     pub(crate) fn round(&mut self, snapshot: &Snapshot, dirty: &Dirty) -> Next {
         let timer = Timer::new(snapshot.now);
         let resources = Resources::of(snapshot);
-        let machines: Vec<(usize, &Arc<Machine>)> = match dirty {
-            Dirty::All => snapshot.machines.values().enumerate().collect(),
+        let machines: Vec<(usize, Arc<Machine>)> = match dirty {
+            Dirty::All => snapshot.machines.values().cloned().enumerate().collect(),
             Dirty::Some(places) => {
-                let machine =
-                    |place: &usize| Some((*place, snapshot.machines.get(&self.kept[*place].machine.name)?));
+                let machine = |(place, why): (&usize, &Why)| {
+                    let known = &self.kept[*place].machine;
+                    Some(match why {
+                        Why::Touched => (*place, snapshot.machines.get(&known.name)?.clone()),
+                        Why::Besides => (*place, known.clone()),
+                    })
+                };
                 places.iter().filter_map(machine).collect()
             }
         };
@@ -288,7 +317,9 @@ impl Known {
             (*place, machine.as_ref(), before.map(|kept| (&*kept.machine, &kept.picked)))
         });
         let mut asked = Asked::of(&resources, &mut self.selection, &mut self.mergers, all);
-        if self.learn(snapshot, &resources, asked.lacks(snapshot)) && !dirty.is_all() {
+        if self.learn(snapshot, &resources, asked.lacks(snapshot, |place| dirty.is_touched(place)))
+            && !dirty.is_all()
+        {
             return Next::Anew;
         }
         let histories: Vec<case::Kept<'_>> =
@@ -297,7 +328,7 @@ impl Known {
         let cases =
             asked.cases(snapshot, &resources, &histories, &self.upgrades, &mut self.twins, &mut timers);
         let groups_before = self.groups.clone();
-        self.count(snapshot, &resources, &cases, &machines, &mut timers);
+        self.count(snapshot, &resources, &cases, &machines, dirty, &mut timers);
         let turned = self.groups.limit(&resources);
         if turned && !dirty.is_all() {
             return Next::Anew;

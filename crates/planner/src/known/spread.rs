@@ -82,13 +82,13 @@ impl Known {
     }
 
     /// The machines that have to be decided anew, of those that are not to be already: what is said of a baseline's items
-    /// makes no difference to who has them.
+    /// makes no difference to who has them, unless an activity may be canceled for it.
     pub(super) fn undecided(&self, dirty: &Dirty) -> Option<BTreeSet<usize>> {
         let tracks = self.tracks_that(dirty, |track| track.must_decide)?;
         self.missing_from(dirty, |kept| {
             let lacks = kept.share.as_ref().is_none_or(|share| share.lacks_of(&tracks));
-            let in_flight = kept.standing.as_ref().is_some_and(Standing::is_in_flight);
-            (lacks || in_flight) && kept.picked.packages.iter().any(|place| tracks.contains(place))
+            let waits = kept.standing.as_ref().is_some_and(Standing::waits);
+            (lacks || waits) && kept.picked.packages.iter().any(|place| tracks.contains(place))
         })
     }
 

@@ -19,23 +19,24 @@ mod stand;
 mod tie;
 mod track;
 
+use std::rc::Rc;
 use std::sync::Arc;
 
-use muster_model::{BaselineRef, Instant, Item, Reason, Rollout, Snapshot, Verdict, WaitingOn};
+use muster_model::{
+    BaselineRef, DebianVersion, Instant, Item, Reason, Rollout, Snapshot, Verdict, WaitingOn,
+};
 
 use crate::case::Case;
-use crate::merge::Requirement;
 use crate::rollout::item::item_of;
 use crate::rollout::judge::{Hold, Obstacle, seconds};
 use crate::rollout::people::Pause;
 use crate::select::Resources;
-use crate::target::Judged;
 use crate::timer::Timer;
 
 pub(crate) use crate::rollout::failures::failures;
 pub(crate) use crate::rollout::released::Lowered;
 pub(crate) use crate::rollout::seats::has_seats;
-pub(crate) use crate::rollout::share::Share;
+pub(crate) use crate::rollout::share::{Held, Share};
 pub(crate) use crate::rollout::tie::{Tied, Ties};
 pub(crate) use crate::rollout::track::Track;
 
@@ -49,6 +50,17 @@ pub(crate) struct Rollouts {
     pub(crate) tracks: Vec<Track>,
     /// In order, since package baselines come before kernel baselines, each in the order of their names.
     pub(crate) references: Vec<BaselineRef>,
+}
+
+/// What rollouts say of a requirement, wherever its machine has its place.
+#[derive(Debug)]
+pub(crate) struct Outlook {
+    /// The item that it comes to.
+    item: Option<Item>,
+    /// Why nobody may begin with its target, if so.
+    stop: Option<Verdict>,
+    /// The last released version of its package, where its target is another one.
+    last_released: Option<DebianVersion>,
 }
 
 /// What rollouts follow from, beside the machines.
@@ -114,30 +126,32 @@ impl Rollouts {
         track.note_change();
     }
 
+    /// What is said of a requirement (by its number) to all machines that share the evaluation.
+    fn outlook(&self, resources: &Resources<'_>, case: &Case<'_>, place: usize) -> Rc<Outlook> {
+        let requirement = &case.merged.enforced[place];
+        case.evaluation.outlooks.of(place, |_| {
+            let judged = case.evaluation.judged.get(place);
+            let item = judged.and_then(|judged| Some(item_of(requirement, judged)?.0));
+            let stop = item.as_ref().and_then(|item| {
+                requirement.by.iter().find_map(|baseline| self.stop(resources, *baseline, item))
+            });
+            let last_released = judged.and_then(|judged| self.last_released(requirement, judged)).cloned();
+            Outlook { item, stop, last_released }
+        })
+    }
+
     /// Why a requirement's target may not be gone for on a machine, if so.
-    pub(crate) fn gate(
-        &self,
-        resources: &Resources<'_>,
-        case: &Case<'_>,
-        requirement: &Requirement,
-        judged: &Judged,
-    ) -> Option<Verdict> {
-        let (item, _) = item_of(requirement, judged)?;
-        let stops = || requirement.by.iter().find_map(|place| self.stop(resources, *place, &item));
-        let waits = || requirement.by.iter().find_map(|place| self.obstacle(resources, *place, &item, case));
-        stops().or_else(waits)
+    pub(crate) fn gate(&self, resources: &Resources<'_>, case: &Case<'_>, place: usize) -> Option<Verdict> {
+        let outlook = self.outlook(resources, case, place);
+        let item = outlook.item.as_ref()?;
+        let mut by = case.merged.enforced[place].by.iter();
+        let waits = || by.find_map(|baseline| self.obstacle(resources, *baseline, item, case));
+        outlook.stop.clone().or_else(waits)
     }
 
     /// Whether nobody may begin with a requirement's target any more, though it was allowed before.
-    pub(crate) fn is_stopped(
-        &self,
-        resources: &Resources<'_>,
-        requirement: &Requirement,
-        judged: &Judged,
-    ) -> bool {
-        item_of(requirement, judged).is_some_and(|(item, _)| {
-            requirement.by.iter().any(|place| self.stop(resources, *place, &item).is_some())
-        })
+    pub(crate) fn is_stopped(&self, resources: &Resources<'_>, case: &Case<'_>, place: usize) -> bool {
+        self.outlook(resources, case, place).stop.is_some()
     }
 
     fn stop(&self, resources: &Resources<'_>, place: usize, item: &Item) -> Option<Verdict> {

@@ -3,17 +3,17 @@
 //! Only upwards: a machine that is beyond the last released target is left where it is, since its own target is further
 //! still. And only where the version is still on offer there.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use muster_model::{DebianVersion, Item, PackageKey, PackageWish, Target};
 
 use crate::case::Case;
 use crate::evaluate::Evaluation;
+use crate::memo::Memo;
+use crate::merge::Requirement;
 use crate::rollout::{Rollouts, Track, keep};
 use crate::select::Resources;
-use crate::target::{Outcome, is_offered};
+use crate::target::{Judged, Outcome, is_offered};
 
 /// The targets that take the place of those that wait: the requirement's number, and the version.
 type Places = Vec<(usize, DebianVersion)>;
@@ -21,7 +21,7 @@ type Places = Vec<(usize, DebianVersion)>;
 /// Evaluations with the last released targets in place of those that wait; machines that share one, share it so, too.
 #[derive(Default)]
 pub(crate) struct Lowered<'a> {
-    known: RefCell<BTreeMap<(*const Evaluation<'a>, Places), Rc<Evaluation<'a>>>>,
+    known: Memo<(*const Evaluation<'a>, Places), Evaluation<'a>>,
 }
 
 impl Rollouts {
@@ -39,18 +39,8 @@ impl Rollouts {
         if places.is_empty() {
             return None;
         }
-        let mut known = lowered.known.borrow_mut();
         let key = (Rc::as_ptr(&case.evaluation), places);
-        let make = || Rc::new(case.evaluation.with(&key.1));
-        let evaluation = match known.get(&key) {
-            Some(known) => known.clone(),
-            None => {
-                let made = make();
-                known.insert(key, made.clone());
-                made
-            }
-        };
-        Some(case.with(evaluation))
+        Some(case.with(lowered.known.of(key, |(_, places)| case.evaluation.with(places))))
     }
 
     /// The last released version of a requirement (a number) whose target has yet to come to the machine.
@@ -61,17 +51,8 @@ impl Rollouts {
         place: usize,
     ) -> Option<DebianVersion> {
         let requirement = &case.merged.enforced[place];
-        let judged = case.evaluation.judged.get(place)?;
-        let Outcome::Change(Some(target)) = &judged.outcome else { return None };
-        if requirement.wish == PackageWish::Absent {
-            return None;
-        }
-        let mut all =
-            requirement.by.iter().map(|by| self.tracks[*by].last_released(&requirement.key, target));
-        let version = all.next()??;
-        if all.any(|other| other != Some(version)) || judged.installed.as_ref() >= Some(version) {
-            return None;
-        }
+        let outlook = self.outlook(resources, case, place);
+        let version = outlook.last_released.as_ref()?;
         // An upgrade stays within what names the package.
         let named = case.merged.about(&requirement.key);
         if named.is_some_and(|named| !named.version.satisfied_by(version)) && place >= case.merged.named {
@@ -81,8 +62,23 @@ impl Rollouts {
         if !is_offered(package, version) {
             return None;
         }
-        self.gate(resources, case, requirement, judged)?;
+        self.gate(resources, case, place)?;
         Some(version.clone())
+    }
+}
+
+impl Rollouts {
+    /// The last released version of a requirement's package, where all who ask for it agree and it is above what is installed.
+    pub(crate) fn last_released(&self, requirement: &Requirement, judged: &Judged) -> Option<&DebianVersion> {
+        let Outcome::Change(Some(target)) = &judged.outcome else { return None };
+        if requirement.wish == PackageWish::Absent {
+            return None;
+        }
+        let mut all =
+            requirement.by.iter().map(|by| self.tracks[*by].last_released(&requirement.key, target));
+        let version = all.next()??;
+        let agree = all.all(|other| other == Some(version));
+        (agree && judged.installed.as_ref() < Some(version)).then_some(version)
     }
 }
 

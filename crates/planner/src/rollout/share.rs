@@ -1,8 +1,9 @@
 //! What machines that are judged alike want and have, for the counts of items.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use muster_model::{Digest, Inventory, Item};
+use muster_model::{Digest, Inventory, Item, Pool};
 
 use crate::evaluate::Judgement;
 use crate::merge::Merged;
@@ -21,7 +22,7 @@ pub(crate) struct Held {
 /// The items of machines that share an evaluation.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Share {
-    pub(crate) items: Vec<Held>,
+    pub(crate) items: Vec<Arc<Held>>,
     /// What their apt knows of, if they lack something: who has the same package lists sees what they see.
     pub(crate) lists: Option<Digest>,
     /// The baselines (by number) of which they lack something.
@@ -29,8 +30,13 @@ pub(crate) struct Share {
 }
 
 impl Share {
-    pub(crate) fn of(merged: &Merged, judgement: &Judgement, inventory: Option<&Inventory>) -> Self {
-        let mut items: Vec<Held> = Vec::new();
+    pub(crate) fn of(
+        merged: &Merged,
+        judgement: &Judgement,
+        inventory: Option<&Inventory>,
+        held: &mut Pool<Held>,
+    ) -> Self {
+        let mut items: Vec<Arc<Held>> = Vec::new();
         // What is named and upgraded is one item.
         let mut known: BTreeSet<(usize, Item)> = BTreeSet::new();
         let doubles = merged.enforced.len() > merged.named;
@@ -38,7 +44,9 @@ impl Share {
             let Some((item, has)) = item_of(requirement, judged) else { continue };
             for baseline in requirement.by.iter().copied() {
                 if !doubles || known.insert((baseline, item.clone())) {
-                    items.push(Held { baseline, item: item.clone(), has });
+                    let mut one = Arc::new(Held { baseline, item: item.clone(), has });
+                    held.pool(&mut one);
+                    items.push(one);
                 }
             }
         }

@@ -460,3 +460,27 @@ fn planning_again_gives_what_planning_from_scratch_gives() {
     let changes: usize = (0..60).map(run).sum();
     assert!(changes > 5_000, "too little happens to say anything: {changes} answers changed");
 }
+
+/// A machine that has an item already lacks nothing of its baseline, so a bar makes no other difference to it.
+#[test]
+fn what_waits_to_bring_an_item_that_is_barred_meanwhile_is_canceled_where_the_item_is_there_already() {
+    let mut world = read(
+        "baseline fix max 100% fail 0: openssl >= 3.0.15
+         machine a carried 1: openssl 3.0.15
+         machine b carried 1: openssl 3.0.14 -> 3.0.15
+         activity a-2 Pending 10s: install fix openssl 3.0.15
+         activity b-2 Running 1m: install fix openssl 3.0.15",
+    );
+    let mut planner = Planner::default();
+    assert!(planner.plan(&world.snapshot, &Touched::default()).cancels.is_empty());
+    let (name, now) = ("b".parse::<MachineName>().unwrap(), world.snapshot.now);
+    let failed = ActivityName { machine: name.clone(), number: 2 };
+    let failed = Arc::make_mut(world.snapshot.activities.get_mut(&failed).unwrap());
+    (failed.phase, failed.finished) = (Phase::Failed, Some(now));
+    failed.outcome = Some(OutcomeReason::PackagesNotAsWanted);
+    let touched = Touched { machines: BTreeSet::from([name]), ..Touched::default() };
+    let again = planner.plan(&world.snapshot, &touched).clone();
+    assert_eq!(difference(&again, &plan(&world.snapshot)), "");
+    let canceled: Vec<String> = again.cancels.keys().map(ToString::to_string).collect();
+    assert_eq!(canceled, ["a-2"]);
+}
