@@ -34,7 +34,7 @@ pub(crate) fn pass(state: &mut State, now: Instant) -> Vec<Effect> {
     state.world.now = now;
     let only_to_look = !state.dirty
         && state.next.is_none_or(|next| next > now)
-        && (state.presence_dirty || state.next_look.is_some_and(|next| next <= now));
+        && (!state.doubt.is_none() || state.next_look.is_some_and(|next| next <= now));
     presence::refresh(state, now);
     if state.catches_up.is_some() {
         return Vec::new();

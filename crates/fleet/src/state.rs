@@ -14,6 +14,7 @@ use smol_str::SmolStr;
 use crate::agenda::Agenda;
 use crate::durations::Durations;
 use crate::input::{Change, Garbage, GatewayLease, Key, PresenceShard, SourceState};
+use crate::presence::Doubt;
 use crate::record::Decision;
 use crate::written::LONGEST_BACKOFF_SECONDS;
 use crate::{pass, presence, revision};
@@ -27,6 +28,8 @@ pub struct State {
     pub(crate) reserved: BTreeSet<ActivityName>,
     /// By gateway.
     pub(crate) gateways: BTreeMap<SmolStr, GatewayLease>,
+    /// The gateways that were up when presence was last looked at.
+    pub(crate) gateways_up: BTreeSet<SmolStr>,
     /// By gateway and shard.
     pub(crate) shards: BTreeMap<(SmolStr, SmolStr), PresenceShard>,
     /// Since when at least one gateway is up; `None`: none is.
@@ -83,8 +86,8 @@ pub struct State {
     pub(crate) look_at_all: bool,
     /// Something changed since the last pass.
     pub(crate) dirty: bool,
-    /// Presence changed since the last pass.
-    pub(crate) presence_dirty: bool,
+    /// Whose presence may have changed since the last pass.
+    pub(crate) doubt: Doubt,
     /// Whether there was a pass yet; before, nothing is told to people again.
     pub(crate) begun: bool,
     /// When the next pass is due though nothing changes.
@@ -105,7 +108,7 @@ impl State {
     /// A namespace of which nothing is known yet. Observe everything that is there before the first pass.
     #[must_use]
     pub fn new() -> Self {
-        Self { dirty: true, presence_dirty: true, inherit: true, look_at_all: true, ..Self::default() }
+        Self { dirty: true, doubt: Doubt::OfAll, inherit: true, look_at_all: true, ..Self::default() }
     }
 
     /// Whether a pass is due: something changed, or it is time.
@@ -113,7 +116,7 @@ impl State {
     pub fn wants_pass(&self, now: Instant) -> bool {
         match self.catches_up {
             Some(until) => until <= now,
-            None => self.dirty || self.presence_dirty || self.next().is_some_and(|next| next <= now),
+            None => self.dirty || !self.doubt.is_none() || self.next().is_some_and(|next| next <= now),
         }
     }
 
@@ -186,7 +189,9 @@ impl State {
                 }
                 let known = world.machines.get(&machine.name);
                 machine.presence = known.map_or(Presence::Never, |known| known.presence);
-                self.presence_dirty |= known.is_none();
+                if known.is_none_or(|known| known.reported.is_some() != machine.reported.is_some()) {
+                    self.doubt.add([&machine.name]);
+                }
                 self.pools.0.pool(&mut machine);
                 world.machines.insert(machine.name.clone(), Arc::new(*machine));
             }
@@ -318,16 +323,21 @@ impl State {
                     Some(lease) => self.gateways.insert(name, lease),
                     None => self.gateways.remove(&name),
                 };
-                let same =
-                    |a: GatewayLease, b: GatewayLease| a.acquired == b.acquired && b.renewed <= a.valid_until;
-                self.presence_dirty |= !matches!((before, lease), (Some(a), Some(b)) if same(a, b));
+                let same = |a: GatewayLease, b: GatewayLease| {
+                    a.acquired == b.acquired && b.renewed <= a.valid_until && b.valid_until >= a.valid_until
+                };
+                if !matches!((before, lease), (Some(a), Some(b)) if same(a, b)) {
+                    self.doubt = Doubt::OfAll;
+                }
             }
             Change::Presence(gateway, shard, heard) => {
-                match heard {
-                    Some(heard) => drop(self.shards.insert((gateway, shard), heard)),
-                    None => drop(self.shards.remove(&(gateway, shard))),
+                let key = (gateway, shard);
+                let before = self.shards.remove(&key).unwrap_or_default();
+                self.doubt
+                    .add(presence::changed(&before, heard.as_ref().unwrap_or(&PresenceShard::default())));
+                if let Some(heard) = heard {
+                    self.shards.insert(key, heard);
                 }
-                self.presence_dirty = true;
             }
             Change::Epoch(epoch) => {
                 self.inherit |= world.epoch != epoch;
@@ -338,7 +348,9 @@ impl State {
             Change::ClockOff(off) => {
                 world.clock_off = off;
                 self.look_at_all = true;
-                self.presence_dirty |= !off;
+                if !off {
+                    self.doubt = Doubt::OfAll;
+                }
             }
         }
     }
@@ -444,7 +456,7 @@ impl State {
         self.catches_up = None;
         self.look_at_all = true;
         self.dirty = true;
-        self.presence_dirty = true;
+        self.doubt = Doubt::OfAll;
     }
 
     /// Notes that the next pass is due at that instant, at the latest.

@@ -7,7 +7,7 @@ use muster_model::{BaselineKind, BaselineRef, MachineName, Reported};
 use muster_recorder::told;
 use smol_str::ToSmolStr;
 
-use crate::api::{Kind, Value};
+use crate::api::{Kind, Value, rollout_name};
 use crate::storm::Storm;
 
 impl Storm {
@@ -91,7 +91,11 @@ impl Storm {
         }
         let items = told::released(rollout);
         if self.released.insert(baseline.clone(), items.clone()).as_ref() != Some(&items) {
-            self.log(What::Released(Released { baseline: baseline.clone(), items, found: false }));
+            // On record it is so already: what the leader before decided last was never written.
+            let stored =
+                self.api.get(Kind::Rollout, &rollout_name(baseline)).map(|stored| stored.value.as_ref());
+            let found = matches!(stored, Some(Value::Rollout(_, known)) if told::released(known) == items);
+            self.log(What::Released(Released { baseline: baseline.clone(), items, found }));
         }
     }
 

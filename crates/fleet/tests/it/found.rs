@@ -2,8 +2,6 @@
 
 use super::*;
 
-const HOUR: SignedDuration = SignedDuration::from_hours(1);
-
 fn running(world: &mut World) -> ActivityName {
     let activity = world.one_pending();
     let now = world.now;

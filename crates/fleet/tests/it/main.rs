@@ -4,6 +4,7 @@
 
 mod durations;
 mod found;
+mod hearing;
 mod safety;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +28,8 @@ struct World {
 }
 
 const START: i64 = 1_800_000_000;
+
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
 fn version(text: &str) -> DebianVersion {
     DebianVersion::parse(text).unwrap()
