@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 
-use crate::check;
+use crate::{check, check_over_time};
 
 // rule: B1
 #[test]
@@ -181,6 +181,43 @@ fn a_failure_holds_its_place_until_it_is_resolved_or_seen_to_be_reached() {
             # budget three: 1/1 of 1, 0 in flight
             # budget two: 0/1 of 1, 0 in flight
             # next 2026-11-23T12:00:30Z
+        "#]],
+    );
+}
+
+// rule: A4, B2
+#[test]
+fn a_machine_back_after_35_minutes_of_reboot_frees_its_place() {
+    let world = |back: &str| {
+        format!(
+            "baseline fix reboot 30m: openssl >= 3.0.15
+             budget one max 1
+             machine a {back}: openssl 3.0.15
+             machine b: openssl 3.0.14 -> 3.0.15
+             activity a-1 Failed(Unreachable) 5m settle 1m completed 1: install fix openssl 3.0.15 | reboot fix
+             show budgets"
+        )
+    };
+    check_over_time(
+        &[
+            &world("silent 34m reboot-required 1h reported 34m"),
+            // Its first report after the boot shows what was to be reached; then it settles.
+            &world("reported 30s"),
+            &world("reported 1m"),
+        ],
+        expect![[r#"
+            @ 2026-11-23T12:00:00Z
+            ~ a: Silent A4: the machine is silent since 2026-11-23T11:26:00Z
+            ~ b: Budget B2: budget one: 1 of at most 1 unavailable
+            # budget one: 1/1 of 2, 0 in flight
+            @ 2026-11-23T12:00:00Z
+            = a: converged
+            ~ b: Budget B2: budget one: 1 of at most 1 unavailable
+            # budget one: 1/1 of 2, 0 in flight
+            @ 2026-11-23T12:00:00Z
+            = a: converged
+            + b: starts b-1: install openssl 3.0.14 > 3.0.15 for fix
+            # budget one: 1/1 of 2, 1 in flight
         "#]],
     );
 }
