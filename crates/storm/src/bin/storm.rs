@@ -13,16 +13,19 @@ use muster_storm::{Fault, Options, Outcome, Plant, RULES, run};
 #[derive(Debug, Parser)]
 #[command(name = "storm")]
 struct Arguments {
-    /// How many seeds to run, from 0.
+    /// Runs the seeds below this one.
     #[arg(default_value_t = 10)]
     seeds: u64,
+    /// Runs none below this one.
+    #[arg(long, default_value_t = 0)]
+    from: u64,
     /// Runs this seed alone.
     #[arg(long)]
     seed: Option<u64>,
     /// Plants a bug, by its name.
     #[arg(long)]
     plant: Option<String>,
-    /// Looks for the first seed that finds each planted bug.
+    /// Looks for the first seed that finds each planted bug, or the one of `--plant`, and within how many hours.
     #[arg(long)]
     find: bool,
     /// Ends after so many hours, without calm weather.
@@ -39,6 +42,9 @@ struct Arguments {
 /// From so many seeds on every fault and every rule must have had its chance.
 const SEEDS_THAT_SHOW_ALL: usize = 200;
 
+/// For so many hours a storm looks for a planted bug, if nothing else is said.
+const LOOKS_FOR_HOURS: i64 = 10;
+
 /// So often each fault must have struck, and each rule held something back.
 const FAULTS_AT_LEAST: u64 = 50;
 const BINDING_AT_LEAST: u64 = 100;
@@ -51,10 +57,10 @@ struct Ran {
     millis: u128,
 }
 
-fn options(arguments: &Arguments, seed: u64, plant: Option<Plant>) -> Options {
+fn options(seed: u64, hours: Option<i64>, plant: Option<Plant>) -> Options {
     let mut options = Options::of(seed);
     options.plant = plant;
-    if let Some(hours) = arguments.hours {
+    if let Some(hours) = hours {
         options.misbehaves = jiff::SignedDuration::from_hours(hours);
         options.calms = jiff::SignedDuration::ZERO;
     }
@@ -118,21 +124,27 @@ fn say(ran: &Ran, show: usize) {
     }
 }
 
-fn find(arguments: &Arguments) -> ExitCode {
+fn find(arguments: &Arguments, plants: &[Plant]) -> ExitCode {
     let mut missed = 0;
-    for plant in Plant::ALL {
-        let begun = Instant::now();
-        let found = (0..arguments.seeds).find_map(|seed| {
-            let ran = one(options(arguments, seed, Some(*plant)));
-            ran.violations.first().map(|first| (seed, first.clone()))
+    for plant in plants {
+        let broken =
+            |seed, hours| one(options(seed, Some(hours), Some(*plant))).violations.into_iter().next();
+        let most = arguments.hours.unwrap_or(LOOKS_FOR_HOURS);
+        let seed = (arguments.from..arguments.seeds).find(|seed| broken(*seed, most).is_some());
+        let within = seed.and_then(|seed| {
+            (1..=most).find_map(|hours| broken(seed, hours).map(|first| (seed, hours, first)))
         });
-        match found {
-            Some((seed, first)) => {
-                println!("{}: seed {seed} in {} ms: {first}", plant.as_str(), begun.elapsed().as_millis());
+        match within {
+            Some((seed, hours, first)) => {
+                println!("{}: seed {seed} within {hours} h: {first}", plant.as_str());
             }
             None => {
                 missed += 1;
-                println!("{}: NOT FOUND in {} seeds", plant.as_str(), arguments.seeds);
+                println!(
+                    "{}: NOT FOUND in {} seeds",
+                    plant.as_str(),
+                    arguments.seeds.saturating_sub(arguments.from)
+                );
             }
         }
     }
@@ -141,9 +153,6 @@ fn find(arguments: &Arguments) -> ExitCode {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if arguments.find {
-        return find(&arguments);
-    }
     let plant = match &arguments.plant {
         None => None,
         Some(name) => match Plant::ALL.iter().find(|plant| plant.as_str() == name) {
@@ -155,8 +164,16 @@ fn main() -> ExitCode {
             }
         },
     };
-    let seeds: Vec<u64> = arguments.seed.map_or_else(|| (0..arguments.seeds).collect(), |seed| vec![seed]);
-    let all = seeds.iter().map(|seed| options(&arguments, *seed, plant)).collect();
+    if arguments.find {
+        return find(&arguments, plant.as_ref().map_or(Plant::ALL, std::slice::from_ref));
+    }
+    let below = || (arguments.from..arguments.seeds).collect();
+    let seeds: Vec<u64> = arguments.seed.map_or_else(below, |seed| vec![seed]);
+    if seeds.is_empty() {
+        eprintln!("no seed is below {} and not below {}", arguments.seeds, arguments.from);
+        return ExitCode::from(64);
+    }
+    let all = seeds.iter().map(|seed| options(*seed, arguments.hours, plant)).collect();
     let begun = Instant::now();
     let mut faults = muster_storm::Faults::default();
     let mut counts = muster_storm::Counts::default();
