@@ -14,6 +14,7 @@ mod sources;
 mod tap;
 mod unreadable;
 mod watch;
+mod words;
 mod work;
 mod write;
 

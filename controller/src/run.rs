@@ -408,6 +408,7 @@ fn gone(key: Key) -> Vec<Change> {
         Key::Rollout(baseline) => vec![Change::RolloutGone(baseline)],
         Key::Machine(name) => vec![Change::MachineGone(name)],
         Key::Activity(name) => vec![Change::ActivityGone(name)],
+        Key::Approval(name) => read::approval_gone(name.as_str()),
         Key::Policy | Key::Garbage(_) => Vec::new(),
     }
 }

@@ -70,7 +70,7 @@ impl From<kube::Error> for Failed {
     }
 }
 
-type Outcome = Result<Vec<Change>, Failed>;
+pub(crate) type Outcome = Result<Vec<Change>, Failed>;
 
 impl Writer {
     /// A writer for one namespace; `instance` names this process in events.
@@ -180,6 +180,7 @@ impl Writer {
                 self.delete::<BaselineRollout>(&muster_crds::rollout_name(&baseline), DeleteParams::default())
                     .await
             }
+            Effect::DeleteApproval { approval } => self.delete_approval(&approval).await,
             Effect::Mark { garbage, since } => self.mark(&garbage, since).await,
             Effect::Collect { garbage } => self.collect(&garbage).await,
             Effect::Tell(note) => {
@@ -268,7 +269,7 @@ impl Writer {
         Ok(read::activity(asked))
     }
 
-    async fn delete<K>(&self, name: &str, parameters: DeleteParams) -> Outcome
+    pub(crate) async fn delete<K>(&self, name: &str, parameters: DeleteParams) -> Outcome
     where
         K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
             + Clone

@@ -53,7 +53,8 @@ pub struct FleetPolicySpec {
     /// place in budgets, bar an item or count as attempts, and the successes that made such failures good.
     #[schemars(range(min = 1, max = 1000))]
     pub history_limit: u32,
-    /// How long finished activities are kept; the newest of a machine always is.
+    /// How long finished activities are kept; the newest of a machine always is. RolloutApprovals that say nothing any more
+    /// are kept for so long, too, and for 30 days at least.
     #[schemars(schema_with = "schema::duration")]
     pub ttl: String,
     /// How long after its creation an activity may still begin.

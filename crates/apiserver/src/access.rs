@@ -99,8 +99,13 @@ const ROLES: &[(&str, &[Rule])] = &[
                 resources: &["activities", "baselinerollouts"],
                 verbs: &["get", "list", "watch", "create", "patch", "update", "delete"],
             },
-            // What people said; it never says it for them.
-            Rule { groups: OWN, resources: SAID, verbs: READ },
+            // What people said; it never says it for them, and clears away what says nothing any more.
+            Rule { groups: OWN, resources: &["windowoverrides"], verbs: READ },
+            Rule {
+                groups: OWN,
+                resources: &["rolloutapprovals"],
+                verbs: &["get", "list", "watch", "delete"],
+            },
             Rule {
                 groups: OWN,
                 resources: &["packageinventories", "packageproposals"],

@@ -1,5 +1,5 @@
 //! What goes: old activities (rule A10), rollouts of baselines that are gone, inventories and proposals that nothing
-//! refers to (design §8).
+//! refers to (design §8), and what people said that says nothing any more (`words`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::{Discriminant, discriminant};
@@ -12,6 +12,7 @@ use muster_model::{
 use crate::State;
 use crate::deadlines::ASKED;
 use crate::input::{Effect, Garbage};
+use crate::words;
 
 /// The newest failures, which are kept whatever the limits.
 const FAILURES_KEPT: usize = 4;
@@ -53,6 +54,7 @@ pub(crate) fn effects(
     let mut effects = activities(state, now, changed);
     effects.extend(rollouts(state));
     effects.extend(garbage(state, now));
+    effects.extend(words::effects(state, now));
     effects.retain(|effect| {
         effect.key().is_none_or(|key| state.may_write(&key, now) && !state.deleting.contains_key(&key))
     });

@@ -160,6 +160,8 @@ pub enum Key {
     Policy,
     /// An inventory or proposal.
     Garbage(Garbage),
+    /// A RolloutApproval.
+    Approval(ObjectName),
 }
 
 /// What is collected once nothing refers to it.
@@ -260,6 +262,11 @@ pub enum Effect {
         /// Whose.
         baseline: BaselineRef,
     },
+    /// Delete a RolloutApproval that says nothing any more, if it is as we saw it: another one may have its name by now.
+    DeleteApproval {
+        /// As it was seen.
+        approval: Arc<RolloutApproval>,
+    },
     /// Mark an inventory or proposal: it will be collected unless somebody unmarks it.
     Mark {
         /// Which.
@@ -295,6 +302,7 @@ impl Effect {
             }
             Self::RecordEstimates { .. } => Key::Policy,
             Self::Mark { garbage, .. } | Self::Collect { garbage } => Key::Garbage(garbage.clone()),
+            Self::DeleteApproval { approval } => Key::Approval(approval.name.clone()),
             Self::Tell(_) => return None,
         })
     }

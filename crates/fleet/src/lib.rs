@@ -17,6 +17,7 @@ mod presence;
 mod record;
 mod revision;
 mod state;
+mod words;
 mod written;
 
 pub use input::{

@@ -293,7 +293,10 @@ impl State {
             Change::Approval(approval) => {
                 world.approvals.insert(approval.name.clone(), Arc::new(approval));
             }
-            Change::ApprovalGone(name) => drop(world.approvals.remove(&name)),
+            Change::ApprovalGone(name) => {
+                world.approvals.remove(&name);
+                self.deleting.remove(&Key::Approval(name));
+            }
             Change::RolloutGone(baseline) => {
                 world.rollouts.remove(&baseline);
                 self.rollouts.remove(&baseline);

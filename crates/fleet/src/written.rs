@@ -48,6 +48,7 @@ impl State {
                 }
                 self.garbage_looked = None;
             }
+            Key::Approval(_) => {}
             Key::Machine(_)
             | Key::Baseline(_)
             | Key::Window(_)

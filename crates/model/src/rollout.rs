@@ -183,6 +183,29 @@ pub struct RolloutApproval {
     pub by: SmolStr,
     /// When, by the API server's clock.
     pub created: Instant,
+    /// Somebody keeps it in a file and applies that, or another object owns it: whoever deletes it sees it come back.
+    pub applied: bool,
+}
+
+impl RolloutApproval {
+    /// In this order words count, the last one most; of the same second a pause comes last, so that it counts.
+    #[must_use]
+    pub fn order(&self) -> (Instant, ApprovalAction, &ObjectName) {
+        (self.created, self.action, &self.name)
+    }
+
+    /// Whether it approves an item that was first seen then. Who approves without naming a target approves what there is
+    /// to see, not what comes (rule O7).
+    #[must_use]
+    pub fn approves(&self, item: &Item, seen: Instant) -> bool {
+        let names_target = match &self.items {
+            Items::All => false,
+            Items::Of { target, .. } => target.is_some(),
+        };
+        self.action == ApprovalAction::Approve
+            && self.items.contain(item)
+            && (names_target || self.created >= seen)
+    }
 }
 
 /// Which items somebody spoke of.
@@ -202,6 +225,45 @@ pub enum Items {
 }
 
 impl Items {
+    /// Whether all that are among the others are among them.
+    #[must_use]
+    pub fn cover(&self, others: &Self) -> bool {
+        fn all_of<T: PartialEq>(one: Option<&T>, other: Option<&T>) -> bool {
+            one.is_none() || one == other
+        }
+        match (self, others) {
+            (Self::All, _) => true,
+            (Self::Of { .. }, Self::All) => false,
+            (
+                Self::Of { package, architecture, target },
+                Self::Of { package: p, architecture: a, target: t },
+            ) => {
+                package == p
+                    && all_of(architecture.as_ref(), a.as_ref())
+                    && all_of(target.as_ref(), t.as_ref())
+            }
+        }
+    }
+
+    /// Whether an item may be among both.
+    #[must_use]
+    pub fn meet(&self, others: &Self) -> bool {
+        fn some_of<T: PartialEq>(one: Option<&T>, other: Option<&T>) -> bool {
+            one.is_none() || other.is_none() || one == other
+        }
+        match (self, others) {
+            (Self::All, _) | (_, Self::All) => true,
+            (
+                Self::Of { package, architecture, target },
+                Self::Of { package: p, architecture: a, target: t },
+            ) => {
+                package == p
+                    && some_of(architecture.as_ref(), a.as_ref())
+                    && some_of(target.as_ref(), t.as_ref())
+            }
+        }
+    }
+
     /// Whether the item is among them.
     #[must_use]
     pub fn contain(&self, item: &Item) -> bool {

@@ -108,6 +108,7 @@ impl Recorder {
                 | Effect::RecordBaseline { .. }
                 | Effect::RecordWindow { .. }
                 | Effect::RecordBudget { .. }
+                | Effect::DeleteApproval { .. }
                 | Effect::Mark { .. }
                 | Effect::Collect { .. }
                 | Effect::Tell(_) => {}

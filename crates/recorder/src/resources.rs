@@ -106,7 +106,7 @@ fn requirement(requirement: &PackageRequirement) -> event::Requirement {
 /// What a person said. A target that is to be gone has no version: the log then names the package alone.
 #[must_use]
 pub fn approval(approval: &RolloutApproval) -> event::Approval {
-    let RolloutApproval { name, baseline, items, action, by, created } = approval;
+    let RolloutApproval { name, baseline, items, action, by, created, applied: _ } = approval;
     let item = match items {
         Items::All => None,
         Items::Of { package, architecture, target } => Some(event::ItemPattern {

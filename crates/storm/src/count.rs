@@ -124,6 +124,7 @@ impl Counts {
             | Effect::RecordRollout { .. }
             | Effect::RecordEstimates { .. }
             | Effect::DeleteRollout { .. }
+            | Effect::DeleteApproval { .. }
             | Effect::Mark { .. }
             | Effect::Collect { .. }
             | Effect::Tell(_) => {}

@@ -132,6 +132,7 @@ impl Storm {
             | Effect::AskCancel { .. }
             | Effect::DeleteActivity { .. }
             | Effect::DeleteRollout { .. }
+            | Effect::DeleteApproval { .. }
             | Effect::Mark { .. }
             | Effect::Collect { .. }
             | Effect::Tell(_) => false,
@@ -225,6 +226,10 @@ impl Storm {
                 self.api.delete(Kind::Rollout, &rollout_name(baseline));
                 (Written::Done, Vec::new())
             }
+            Effect::DeleteApproval { approval } => {
+                self.delete_approval(approval);
+                (Written::Done, Vec::new())
+            }
             Effect::Mark { garbage, since } => self.mark(garbage, *since),
             Effect::Collect { garbage } => self.collect(garbage),
             Effect::RecordEstimates { medians, estimates } => {
@@ -286,6 +291,15 @@ impl Storm {
             });
         }
         self.shown(name)
+    }
+
+    /// Deletes a word that still is what was seen.
+    fn delete_approval(&mut self, seen: &muster_model::RolloutApproval) {
+        let there = self.api.get(Kind::Approval, seen.name.as_str()).map(|stored| stored.value.clone());
+        if matches!(there.as_deref(), Some(Value::Approval(there)) if **there == *seen) {
+            self.log_gone(Kind::Approval, seen.name.as_str());
+            self.api.delete(Kind::Approval, seen.name.as_str());
+        }
     }
 
     fn mark(&mut self, garbage: &Garbage, since: Instant) -> (Written, Vec<Change>) {

@@ -310,6 +310,7 @@ impl Storm {
             action,
             by: SmolStr::new_static("somebody"),
             created: self.now,
+            applied: false,
         };
         self.put(Value::Approval(approval.into()));
         called

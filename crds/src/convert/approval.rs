@@ -1,6 +1,7 @@
 //! RolloutApproval.
 
-use muster_model::{Architecture, BaselineKind, Items, PackageName};
+use kube::api::ObjectMeta;
+use muster_model::{Architecture, Items, PackageName};
 
 use super::Reader;
 use crate::{ApprovedItem, FieldError, RolloutApproval, RolloutApprovalSpec};
@@ -15,13 +16,6 @@ impl RolloutApproval {
         let mut reader = Reader::default();
         let name = reader.name(&self.metadata);
         let baseline = reader.baseline("spec.baselineRef", baseline_ref);
-        if baseline_ref.kind == BaselineKind::KernelBaseline {
-            reader.refuse(
-                "spec.baselineRef.kind",
-                "O7",
-                "a KernelBaseline has no rollout: name a PackageBaseline",
-            );
-        }
         let items = match item {
             None => Some(Items::All),
             Some(item) => reader.approved_item("spec.item", item),
@@ -37,9 +31,20 @@ impl RolloutApproval {
                 action: *action,
                 by: by.into(),
                 created,
+                applied: is_applied(&self.metadata),
             })
         })
     }
+}
+
+/// Whether whoever made it has it in a file: by `kubectl apply`, server-side apply, or as what owns it says.
+fn is_applied(metadata: &ObjectMeta) -> bool {
+    const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+    let annotated = metadata.annotations.as_ref().is_some_and(|all| all.contains_key(LAST_APPLIED));
+    let mut managers = metadata.managed_fields.iter().flatten();
+    annotated
+        || managers.any(|entry| entry.operation.as_deref() == Some("Apply"))
+        || metadata.owner_references.as_ref().is_some_and(|owners| !owners.is_empty())
 }
 
 impl Reader {

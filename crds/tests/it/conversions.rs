@@ -571,3 +571,30 @@ fn an_approval_says_which_items_it_is_about() {
     assert!(!other.items.contain(&item("9")));
     assert_eq!(read(json!({"package": "curl", "target": "x:"})).unwrap_err()[0].field, "spec.item.target");
 }
+
+// rule: O7
+#[test]
+fn what_is_said_of_a_kernels_rollout_is_heard_and_what_is_kept_in_a_file_known() {
+    let read = |metadata: Value| {
+        let mut object = json!({
+            "apiVersion": "muster.dev/v1alpha1", "kind": "RolloutApproval", "metadata": {"name": "go"},
+            "spec": {"baselineRef": {"kind": "KernelBaseline", "name": "cloud"}, "action": "Approve", "by": "alice"},
+        });
+        object["metadata"].as_object_mut().unwrap().extend(metadata.as_object().unwrap().clone());
+        serde_json::from_value::<RolloutApproval>(object).unwrap().to_model().unwrap()
+    };
+    let managed = |operation: &str| {
+        let entry = json!({
+            "manager": "somebody", "operation": operation, "apiVersion": "muster.dev/v1alpha1", "fieldsType": "FieldsV1",
+            "fieldsV1": {},
+        });
+        json!({"managedFields": [entry]})
+    };
+    assert_eq!(read(json!({})).baseline.kind, BaselineKind::KernelBaseline);
+    assert!(!read(managed("Update")).applied, "made by `muster approve` or `kubectl create`");
+    assert!(read(managed("Apply")).applied);
+    let annotated = json!({"annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}"}});
+    assert!(read(annotated).applied);
+    let owner = json!({"apiVersion": "example.org/v1", "kind": "Release", "name": "may", "uid": "u"});
+    assert!(read(json!({"ownerReferences": [owner]})).applied);
+}

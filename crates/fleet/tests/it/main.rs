@@ -6,6 +6,7 @@ mod durations;
 mod found;
 mod hearing;
 mod safety;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -316,6 +317,7 @@ fn short(effects: &[Effect]) -> Vec<String> {
                 Effect::Mark { garbage: Garbage::Inventory(_), .. } => "mark an inventory".to_owned(),
                 Effect::Mark { garbage: Garbage::Proposal(_), .. } => "mark a proposal".to_owned(),
                 Effect::Collect { .. } => "collect".to_owned(),
+                Effect::DeleteApproval { approval } => format!("delete {}", approval.name),
                 Effect::DeleteRollout { baseline } => format!("delete the rollout of {baseline}"),
                 Effect::RecordMachine { .. }
                 | Effect::RecordBaseline { .. }

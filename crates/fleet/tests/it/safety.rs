@@ -450,6 +450,7 @@ fn a_person_who_pauses_an_item_is_heard_in_the_next_pass() {
         action,
         by: "alice".into(),
         created,
+        applied: false,
     };
     world.observe(Change::Approval(said(ApprovalAction::Pause, world.now)));
     assert!(short(&world.pass()).is_empty());

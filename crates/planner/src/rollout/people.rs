@@ -1,8 +1,6 @@
 //! What people said of an item: paused, resumed, approved (rules O3, O7).
 
-use muster_model::{
-    ApprovalAction, BaselineRef, Instant, Item, ItemProgress, Items, RolloutApproval, Snapshot,
-};
+use muster_model::{ApprovalAction, BaselineRef, Instant, Item, ItemProgress, RolloutApproval, Snapshot};
 use smol_str::SmolStr;
 
 /// Who paused an item, and with what.
@@ -14,7 +12,7 @@ pub(crate) struct Pause {
 
 /// The words about one baseline.
 pub(crate) struct Words<'a> {
-    /// Oldest first; of the same second a pause comes last, so that it counts.
+    /// Oldest first.
     all: Vec<&'a RolloutApproval>,
 }
 
@@ -22,7 +20,7 @@ impl<'a> Words<'a> {
     pub(crate) fn about(snapshot: &'a Snapshot, baseline: &BaselineRef) -> Self {
         let all = snapshot.approvals.values().map(AsRef::as_ref).filter(|one| one.baseline == *baseline);
         let mut all: Vec<&RolloutApproval> = all.collect();
-        all.sort_by_key(|one| (one.created, one.action, &one.name));
+        all.sort_by_key(|one| one.order());
         Self { all }
     }
 
@@ -49,17 +47,8 @@ impl<'a> Words<'a> {
         progress.resumed.is_none_or(|before| resumed > before).then_some(resumed)
     }
 
-    /// When the item was approved. Who approves without naming a target approves what there is to see, not what comes.
+    /// When the item was approved.
     pub(crate) fn approved(&self, item: &Item, seen: Instant) -> Option<Instant> {
-        let approves = |one: &&&RolloutApproval| {
-            let names_target = match &one.items {
-                Items::All => false,
-                Items::Of { target, .. } => target.is_some(),
-            };
-            one.action == ApprovalAction::Approve
-                && one.items.contain(item)
-                && (names_target || one.created >= seen)
-        };
-        self.all.iter().find(approves).map(|one| one.created)
+        self.all.iter().find(|one| one.approves(item, seen)).map(|one| one.created)
     }
 }

@@ -606,6 +606,7 @@ fn approval(world: &mut World, words: &Words<'_>) {
         },
         by: words.value("by").unwrap().into(),
         created: world.ago(words.words.last().unwrap()),
+        applied: false,
     };
     world.snapshot.approvals.insert(approval.name.clone(), Arc::new(approval));
 }
