@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 use muster_fleet::{Change, Effect, Key, Written};
 use muster_model::{
-    AbsentMachines, ActivityName, BudgetLimit, Instant, PackageName, Permit, Phase, Recurrence, Share, When,
-    Window, WindowAction, WindowsPolicy,
+    AbsentMachines, ActivityName, BudgetLimit, Instant, PackageName, Permit, Phase, Recurrence, Share,
+    StepAction, When, Window, WindowAction, WindowsPolicy,
 };
 use std::sync::Arc;
 
@@ -107,6 +107,8 @@ plants! {
     UnreadableIgnored,
     /// Every activity may begin for an hour, however soon its window ends.
     ExpiryStretched,
+    /// Of several things that a transaction was asked for it leaves out the last.
+    LastLeftOut,
 }
 
 /// What the planted bugs remember.
@@ -291,6 +293,19 @@ impl Storm {
                     let mut later = muster_model::ActivitySpec::clone(spec);
                     later.expiry = self.now + SignedDuration::from_hours(1);
                     *spec = Arc::new(later);
+                }
+                (Plant::LastLeftOut, Effect::CreateActivity { spec, .. }) => {
+                    let mut less = muster_model::ActivitySpec::clone(spec);
+                    let mut steps = less.steps.to_vec();
+                    for step in &mut steps {
+                        if let StepAction::InstallPackages(transaction) = &mut step.action
+                            && transaction.requested.len() > 1
+                        {
+                            transaction.requested.pop();
+                        }
+                    }
+                    less.steps = steps.into();
+                    *spec = Arc::new(less);
                 }
                 (
                     Plant::UndeliveredForEver,

@@ -81,6 +81,7 @@ const FOUND: &[(Plant, u64, i64, &str)] = &[
     (Plant::ZoneOrderIgnored, 16, 5, "O6"),
     (Plant::UnreadableIgnored, 0, 4, "W7"),
     (Plant::ExpiryStretched, 11, 2, "A4"),
+    (Plant::LastLeftOut, 5, 2, "B5"),
 ];
 
 #[test]

@@ -18,6 +18,7 @@ mod reports;
 mod retries;
 mod transactions;
 mod twice;
+mod whole;
 mod windows;
 
 use crate::event::Event;
@@ -61,5 +62,6 @@ pub(crate) fn judge(world: &World, event: &Event, memory: &mut Memory, findings:
         windows::check(world, &start, &mut memory.calendar, findings);
         budgets::check(world, &start, findings, &mut memory.counts);
         items::check(world, &start, &memory.items, findings);
+        whole::check(world, &start, &memory.items, findings);
     }
 }

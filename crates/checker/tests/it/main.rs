@@ -9,6 +9,7 @@ mod machines;
 mod rollouts;
 mod story;
 mod transactions;
+mod whole;
 mod windows;
 
 use expect_test::Expect;
