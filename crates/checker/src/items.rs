@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster_model::{BaselineRef, DebianVersion, Instant, MachineName, PackageKey, Phase, Share};
 
+use crate::booted::is_installed_only;
 use crate::event::{Approval, ApprovalAction, Baseline, Event, Rollout, Wave, What};
 use crate::target::{Target, target};
 use crate::unavailable::floor;
@@ -395,6 +396,9 @@ pub(crate) fn unpassed(
             Some(_) if may_want_another(world, baseline, machine, item, at) => {}
             // Its packages are there, and it failed: not healthy, or back on the kernel before. That is no success that soaks.
             Some(_) if failed_last(world, name, item) => {}
+            Some(_) if is_installed_only(world, baseline, name, machine, item, at) => {
+                return no(format!("{name} has it installed and does not run it"));
+            }
             Some(since) => {
                 evidence = true;
                 let soaked = since.saturating_add(wave.soak.length()).unwrap_or(Instant::MAX);

@@ -9,6 +9,7 @@
 //! Deliberately not here: files and clocks. The caller reads lines and passes events.
 
 mod arrived;
+mod booted;
 mod checks;
 mod counts;
 pub mod event;

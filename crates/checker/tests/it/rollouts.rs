@@ -424,3 +424,52 @@ fn what_is_on_record_as_released_has_been_asked_for_and_has_passed_its_waves() {
     );
     assert!(judged("01:00 released fix openssl=2").contains("there is no such baseline"));
 }
+
+// rule: K1, O2
+#[test]
+fn a_kernel_passes_a_wave_when_it_runs_there() {
+    let brings = |name: &str| {
+        let package = "{\"name\": \"linux-image-amd64\", \"architecture\": \"amd64\"";
+        let install = format!(
+            "{{\"InstallPackages\": {{\"requested\": [{package}, \"from\": \"1\", \"to\": \"2\"}}]}}}}"
+        );
+        let followed = format!("{{\"package\": {package}}}, \"version\": \"2\"}}");
+        let select = format!("{{\"SelectKernel\": {{\"release\": \"6.2\", \"followed\": {followed}}}}}");
+        let reboot = "{\"Reboot\": {\"kernel\": \"6.2\"}}";
+        let step = |action: &str| {
+            format!(
+                "{{\"action\": {action}, \"baselines\": [{{\"kind\": \"KernelBaseline\", \"name\": \"k\"}}], \"timeout\": \"30m\"}}"
+            )
+        };
+        let steps = [step(&install), step(&select), step(reboot)].join(", ");
+        format!("create {name} {{\"spec\": {{\"steps\": [{steps}]}}}}")
+    };
+    let story = |kernel: &str| {
+        let waves =
+            "\"waves\": [{\"name\": \"canary\", \"selector\": {\"matchLabels\": {\"ring\": \"canary\"}}}]";
+        let rollout = format!("\"rollout\": {{\"maxUnavailable\": 2, \"maxFailures\": 0, {waves}}}");
+        format!(
+            "00:00 machine a ring=canary
+             00:00 machine b
+             00:00 kernel-baseline k {{\"packages\": [{{\"name\": \"linux-image-amd64\", \"version\": \">= 2\"}}], \"reboot\": \"WhenRequired\", {rollout}}}
+             00:10 report a selects kernel=6.1 linux-image-amd64=1
+             00:10 report b selects kernel=6.1 linux-image-amd64=1
+             01:00 {}
+             01:01 deliver a-1
+             01:02 start a-1 0
+             01:03 done a-1 0
+             01:04 finish a-1 Interrupted WindowClosed
+             01:05 report a selects kernel={kernel} linux-image-amd64=2 last=1
+             02:00 {}",
+            brings("a-1"),
+            brings("b-1"),
+        )
+    };
+    check(
+        &story("6.1"),
+        &expect![[r#"
+        ! 2026-11-27T02:00:00Z O2 StartedBeforeItsWave b-1: linux-image-amd64:amd64 2 has not passed wave canary: a has it installed and does not run it [KernelBaseline/k]
+    "#]],
+        &story("6.2"),
+    );
+}
