@@ -238,7 +238,7 @@ const ROLES: &[(&str, &[Rule])] = &[
 /// Paths that anybody may read.
 const OPEN_PATHS: &[&str] = &["/healthz", "/livez", "/readyz", "/version"];
 /// Paths (and what is below) that whoever has an identity may read.
-const DISCOVERY: &[&str] = &["/api", "/apis", "/openapi"];
+const DISCOVERY: &[&str] = &["/.well-known", "/api", "/apis", "/openapi"];
 
 fn has(list: &[&str], item: &str) -> bool {
     list.iter().any(|one| *one == "*" || *one == item)
@@ -268,9 +268,30 @@ pub(crate) fn permits_path(identity: &Identity, verb: &str, path: &str) -> bool 
     let below =
         |open: &&str| path == *open || path.strip_prefix(*open).is_some_and(|rest| rest.starts_with('/'));
     let reads = matches!(verb, "get" | "head");
-    let known = identity.groups.iter().any(|group| group == "system:authenticated");
-    let all = identity.groups.iter().any(|group| matches!(&**group, "system:masters" | "muster:admin"));
-    all || reads && (OPEN_PATHS.iter().any(below) || known && (path == "/" || DISCOVERY.iter().any(below)))
+    may_everything(identity)
+        || reads
+            && (OPEN_PATHS.iter().any(below)
+                || is_known(identity) && (path == "/" || DISCOVERY.iter().any(below)))
+}
+
+fn may_everything(identity: &Identity) -> bool {
+    identity.groups.iter().any(|group| matches!(&**group, "system:masters" | "muster:admin"))
+}
+
+fn is_known(identity: &Identity) -> bool {
+    identity.groups.iter().any(|group| group == "system:authenticated")
+}
+
+/// Why the identity may read a path, in the words of a cluster, whose default roles grant just that.
+pub(crate) fn why_path(identity: &Identity) -> Option<String> {
+    let (role, group) = match is_known(identity) {
+        _ if may_everything(identity) => return None,
+        true => ("system:discovery", "system:authenticated"),
+        false => ("system:public-info-viewer", "system:unauthenticated"),
+    };
+    Some(format!(
+        "RBAC: allowed by ClusterRoleBinding \"{role}\" of ClusterRole \"{role}\" to Group \"{group}\""
+    ))
 }
 
 /// The status of a SelfSubjectRulesReview.
@@ -283,12 +304,15 @@ pub(crate) fn rules_of(identity: &Identity) -> serde_json::Value {
     let paths = if all {
         json!([{"nonResourceURLs": ["*"], "verbs": ["*"]}])
     } else {
-        let below = |path: &&str| [(*path).to_owned(), format!("{path}/*")];
-        let discovery: Vec<String> = DISCOVERY.iter().flat_map(below).collect();
-        json!([
-            {"nonResourceURLs": discovery, "verbs": ["get"]},
-            {"nonResourceURLs": OPEN_PATHS, "verbs": ["get"]},
-        ])
+        // As a cluster's default roles list them.
+        let get = |paths: &[&str]| json!({"nonResourceURLs": paths, "verbs": ["get"]});
+        let open = [OPEN_PATHS, &["/version/"]].concat();
+        let below = DISCOVERY.iter().map(|path| format!("{path}/*")).collect::<Vec<_>>();
+        let both = DISCOVERY.iter().zip(&below).flat_map(|(path, below)| [*path, below]).collect::<Vec<_>>();
+        let (well_known, discovery) = both.split_at(2);
+        let mut discovery = [discovery, &open].concat();
+        discovery.sort_unstable();
+        json!([get(well_known), get(&discovery), get(&open)])
     };
     json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false})
 }

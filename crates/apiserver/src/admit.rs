@@ -2,21 +2,17 @@
 //! Values here are in the version of the request; [`to_stored`] turns them around at the end.
 
 use jiff::Timestamp;
-use muster_schema::Cause;
 use rand::Rng as _;
 use serde_json::{Value, json};
 
 use crate::managed;
-use crate::names;
+use crate::metadata;
 use crate::object::items;
 use crate::query::{Unknown, WriteOptions};
 use crate::registry::{Nature, Resource};
 use crate::server::Ask;
 use crate::status::{Fault, cause};
 use crate::{builtin, definition, definition_schema, events, typed};
-
-/// Bytes of all annotations together, as in Kubernetes.
-const ANNOTATIONS: usize = 256 << 10;
 
 /// Longest base of a generated name: with its five random characters it is still a label.
 const GENERATED: usize = 58;
@@ -35,10 +31,21 @@ pub(crate) fn check_kind(ask: &Ask<'_>, object: &Value) -> Result<(), Fault> {
         )));
     }
     if api_version != ask.api_version() {
-        return Err(Fault::bad_request(format!(
+        let mut fault = Fault::bad_request(format!(
             "the API version in the data ({api_version}) does not match the expected API version ({})",
             ask.api_version()
-        )));
+        ));
+        let of_group = api_version.strip_prefix(&*ask.resource.group).and_then(|rest| rest.strip_prefix('/'));
+        if ask.resource.nature == Nature::Custom
+            && matches!(ask.query.get("fieldValidation"), None | Some("Warn"))
+            && of_group.is_some_and(|version| ask.resource.version(version).is_none())
+        {
+            // A version without a schema knows no fields.
+            let fields = object.as_object().into_iter().flatten().map(|(name, _)| &**name);
+            let unknown = fields.filter(|name| !matches!(*name, "apiVersion" | "kind" | "metadata"));
+            fault.warnings = unknown.map(|name| format!("unknown field \"{name}\"")).collect();
+        }
+        return Err(fault);
     }
     if kind != wanted {
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
@@ -204,7 +211,7 @@ pub(crate) fn finish(
         if ask.resource.nature == Nature::Definition {
             unknown.extend(definition_schema::prune(object));
         }
-        unknown.extend(unknown_metadata(&object["metadata"]));
+        unknown.extend(metadata::unknown(&object["metadata"]));
         let mut texts = match given {
             Given::Whole(duplicates) => duplicates.to_vec(),
             Given::Patch | Given::Applied => vec![],
@@ -230,7 +237,7 @@ pub(crate) fn finish(
         schema.apply_defaults(object);
     }
     builtin::default(ask.resource.nature, object);
-    normalize(&mut object["metadata"]);
+    metadata::normalize(&mut object["metadata"]);
     if !matches!(given, Given::Applied) {
         let writer = writer(ask, options.manager.as_deref());
         let owned = std::mem::take(object);
@@ -289,7 +296,7 @@ pub(crate) fn writer<'a>(ask: &'a Ask<'a>, manager: Option<&'a str>) -> managed:
 }
 
 fn validate(ask: &Ask<'_>, live: Option<&Value>, object: &Value) -> Result<(), Fault> {
-    let mut causes = metadata_causes(&ask.resource, live, object);
+    let mut causes = metadata::causes(&ask.resource, live, object);
     if let Some(schema) = &ask.version().schema {
         causes.extend(schema.validate(object, live));
     }
@@ -316,129 +323,6 @@ fn validate(ask: &Ask<'_>, live: Option<&Value>, object: &Value) -> Result<(), F
         return Ok(());
     }
     Err(ask.fault(causes, object["metadata"]["name"].as_str().unwrap_or_default()))
-}
-
-fn metadata_causes(resource: &Resource, live: Option<&Value>, object: &Value) -> Vec<Cause> {
-    let meta = &object["metadata"];
-    let mut causes = Vec::new();
-    let mut invalid = |field: &str, value: &str, why: &str| {
-        causes.push(cause("FieldValueInvalid", field, format!("Invalid value: {}: {why}", json!(value))));
-    };
-    if live.is_none() {
-        let name = meta["name"].as_str().unwrap_or_default();
-        let check =
-            if resource.nature == Nature::Namespace { names::dns_label } else { names::dns_subdomain };
-        if let Some(why) = check(name) {
-            invalid("metadata.name", name, &why);
-        }
-    }
-    for (key, value) in meta["labels"].as_object().into_iter().flatten() {
-        if let Some(why) = names::label_key(key) {
-            invalid("metadata.labels", key, &why);
-        }
-        let text = value.as_str().unwrap_or_default();
-        if let Some(why) = names::label_value(text) {
-            invalid("metadata.labels", text, &why);
-        }
-    }
-    let mut total = 0;
-    for (key, value) in meta["annotations"].as_object().into_iter().flatten() {
-        if let Some(why) = names::label_key(&key.to_lowercase()) {
-            invalid("metadata.annotations", key, &why);
-        }
-        total += key.len() + value.as_str().map_or(0, str::len);
-    }
-    for finalizer in items(&meta["finalizers"]).filter_map(Value::as_str) {
-        if let Some(why) = names::label_key(finalizer) {
-            invalid("metadata.finalizers", finalizer, &why);
-        }
-    }
-    for owner in items(&meta["ownerReferences"]) {
-        for (field, why) in [
-            ("apiVersion", "version must not be empty"),
-            ("kind", "must not be empty"),
-            ("name", "must not be empty"),
-            ("uid", "must not be empty"),
-        ] {
-            if owner[field].as_str().is_none_or(str::is_empty) {
-                invalid(&format!("metadata.ownerReferences.{field}"), "", why);
-            }
-        }
-    }
-    let controllers: Vec<String> = items(&meta["ownerReferences"])
-        .filter(|owner| owner["controller"] == true)
-        .map(|owner| ["kind", "name"].map(|part| owner[part].as_str().unwrap_or_default()).join("/"))
-        .collect();
-    if let [.., before, last] = controllers.as_slice() {
-        let why = format!(
-            "Only one reference can have Controller set to true. Found \"true\" in references for {before} and {last}"
-        );
-        let shown: Vec<String> = items(&meta["ownerReferences"]).map(shown_owner).collect();
-        let message = format!("Invalid value: [{}]: {why}", shown.join(","));
-        causes.push(cause("FieldValueInvalid", "metadata.ownerReferences", message));
-    }
-    if total > ANNOTATIONS {
-        let message = format!("Too long: may not be more than {ANNOTATIONS} bytes");
-        causes.push(cause("FieldValueTooLong", "metadata.annotations", message));
-    }
-    if let Some(live) = live.filter(|live| live["metadata"]["deletionTimestamp"].is_string()) {
-        let old: Vec<&Value> = items(&live["metadata"]["finalizers"]).collect();
-        let new: Vec<&str> =
-            items(&meta["finalizers"]).filter(|one| !old.contains(one)).filter_map(Value::as_str).collect();
-        if !new.is_empty() {
-            let message = format!(
-                "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
-                new.iter().map(|one| format!("\"{one}\"")).collect::<Vec<_>>().join(", ")
-            );
-            causes.push(cause("FieldValueForbidden", "metadata.finalizers", message));
-        }
-    }
-    causes
-}
-
-/// An owner reference as the real server prints it, member by member.
-fn shown_owner(owner: &Value) -> String {
-    let members = ["apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion"];
-    let shown = members.iter().filter(|member| !owner[**member].is_null());
-    let shown: Vec<String> = shown.map(|member| format!("\"{member}\":{}", owner[*member])).collect();
-    format!("{{{}}}", shown.join(","))
-}
-
-fn unknown_metadata(meta: &Value) -> Vec<String> {
-    const KNOWN: &[&str] = &[
-        "annotations",
-        "creationTimestamp",
-        "deletionGracePeriodSeconds",
-        "deletionTimestamp",
-        "finalizers",
-        "generateName",
-        "generation",
-        "labels",
-        "managedFields",
-        "name",
-        "namespace",
-        "ownerReferences",
-        "resourceVersion",
-        "selfLink",
-        "uid",
-    ];
-    let fields = meta.as_object().into_iter().flatten();
-    fields.filter(|(key, _)| !KNOWN.contains(&&***key)).map(|(key, _)| format!("metadata.{key}")).collect()
-}
-
-/// Drops what means nothing in metadata: unknown fields, nulls, empty maps and lists.
-fn normalize(meta: &mut Value) {
-    for path in unknown_metadata(meta) {
-        remove(meta, path.trim_start_matches("metadata."));
-    }
-    if let Some(fields) = meta.as_object_mut() {
-        fields.retain(|_, value| match value {
-            Value::Null => false,
-            Value::Array(list) => !list.is_empty(),
-            Value::Object(map) => !map.is_empty(),
-            Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
-        });
-    }
 }
 
 /// Are they the same in what a generation counts: everything but metadata, and but status where it has its own door?

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -93,6 +93,7 @@ impl ApiServer {
             store,
             path,
             registry,
+            own: Mutex::default(),
             audit,
             metrics: Metrics::new(),
             clock,
@@ -124,7 +125,8 @@ impl ApiServer {
         Ok(server)
     }
 
-    /// Installs or updates CustomResourceDefinitions; they are served when this returns.
+    /// Installs or updates the CustomResourceDefinitions that this process works with; they are served when this returns,
+    /// and as long as the server runs nobody can delete them.
     ///
     /// # Errors
     ///
@@ -141,6 +143,7 @@ impl ApiServer {
                     self.send(Method::PUT, &format!("{PATH}/{name}"), name, &wanted).await?;
                 }
             }
+            self.inner.own.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
         }
         Ok(())
     }

@@ -73,7 +73,11 @@ pub(crate) fn unusable(spec: &Value, version: usize, error: &SchemaError) -> Cau
                     &json!(rule).to_string(),
                     "oldSelf cannot be used on the uncorrelatable portion of the schema",
                 ),
-                RuleProblem::Shape | RuleProblem::TooLong { .. } | RuleProblem::Syntax { .. } => {
+                RuleProblem::Syntax { problem } => {
+                    let why = format!("compilation failed: {}", problem.replace("\n| ", "\n | "));
+                    invalid(format!("{field}.rule"), &go_rule(raw), &why)
+                }
+                RuleProblem::Shape | RuleProblem::TooLong { .. } => {
                     invalid(format!("{field}.rule"), &go_rule(raw), &format!("compilation failed: {source}"))
                 }
             }

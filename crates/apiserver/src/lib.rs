@@ -23,6 +23,7 @@ mod json;
 mod managed;
 mod media;
 mod merge;
+mod metadata;
 mod metrics;
 mod names;
 mod object;

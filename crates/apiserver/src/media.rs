@@ -5,6 +5,7 @@ use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
+use serde_saphyr::DuplicateKeyPolicy;
 
 use crate::json::{self, Decoded};
 use crate::status::Fault;
@@ -92,7 +93,7 @@ pub(crate) fn decode(media: &str, body: &[u8]) -> Result<Decoded, Fault> {
         "" | "application/json" => json::read(body).map_err(|error| {
             Fault::bad_request(format!("couldn't get version/kind; json parse error: {error}"))
         }),
-        "application/yaml" => json::read(body).or_else(|_| yaml(body).map(Decoded::from)),
+        "application/yaml" => json::read(body).or_else(|_| lenient_yaml(body)),
         "application/vnd.kubernetes.protobuf" => crate::protobuf::decode(body).map(Decoded::from),
         _ => Err(Fault::unsupported_media(&[
             "application/json",
@@ -100,6 +101,28 @@ pub(crate) fn decode(media: &str, body: &[u8]) -> Result<Decoded, Fault> {
             "application/vnd.kubernetes.protobuf",
         ])),
     }
+}
+
+/// YAML of which the last of what it names twice counts.
+fn lenient_yaml(body: &[u8]) -> Result<Decoded, Fault> {
+    let text = std::str::from_utf8(body).map_err(|_| Fault::bad_request("error decoding YAML: not UTF-8"))?;
+    let read = |duplicate_keys| {
+        let options = serde_saphyr::options! { duplicate_keys: duplicate_keys };
+        serde_saphyr::from_str_with_options::<Value>(text, options)
+    };
+    let failed = |error: serde_saphyr::Error| Fault::bad_request(format!("error decoding YAML: {error}"));
+    let error = match read(DuplicateKeyPolicy::Error) {
+        Ok(value) => return Ok(value.into()),
+        Err(error) => error,
+    };
+    let serde_saphyr::Error::DuplicateMappingKey { key: Some(key), location } = error.without_snippet()
+    else {
+        return Err(failed(error));
+    };
+    let twice =
+        format!("yaml: unmarshal errors:\n  line {}: key \"{key}\" already set in map", location.line());
+    let value = read(DuplicateKeyPolicy::LastWins).map_err(failed)?;
+    Ok(Decoded { value, duplicates: vec![twice] })
 }
 
 /// YAML, of which JSON is a part.

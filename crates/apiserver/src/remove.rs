@@ -91,12 +91,9 @@ fn options(ask: &Ask<'_>) -> Result<Options, Fault> {
 pub(crate) async fn one(ask: &Ask<'_>) -> Result<Reply, Fault> {
     let options = options(ask)?;
     let name = &*ask.target.name;
-    if ask.resource.nature == Nature::Namespace && STANDARD_NAMESPACES.contains(&name) {
-        return Err(Fault::forbidden(&ask.resource, name, "this namespace may not be deleted"));
-    }
     if options.dry_run {
         let stored = read::find(ask)?;
-        check(&ask.resource, &stored, &options)?;
+        check(ask.inner, &ask.resource, &stored, &options)?;
         return Ok(Reply::json(200, &status::deleted(&ask.resource, name, &stored.meta.uid)));
     }
     match delete(ask.inner, &ask.resource, &ask.key(), &options).await? {
@@ -119,6 +116,9 @@ pub(crate) async fn all(ask: &Ask<'_>) -> Result<Reply, Fault> {
         .store
         .list(&ask.resource.shelf, &read::prefix(ask), "", None, list.limit, &keep)
         .map_err(|_| Fault::internal("the present is always known"))?;
+    for object in &page.items {
+        check(ask.inner, &ask.resource, object, &options)?;
+    }
     if !options.dry_run {
         for object in &page.items {
             let key = key_of(&object.meta.namespace, &object.meta.name);
@@ -140,13 +140,28 @@ pub(crate) async fn collect(
 ) -> Result<(), Refusal> {
     let options = Options { propagation, uid: Some(uid.to_owned()), version: None, dry_run: false };
     match delete(inner, resource, key, &options).await {
-        // A fault here is a failed precondition: it is another object by now.
+        // A fault here is a failed precondition, that it is another object by now, or that it may not go.
         Ok(None | Some(Ok(_))) | Err(_) => Ok(()),
         Ok(Some(Err(refusal))) => Err(refusal),
     }
 }
 
-fn check(resource: &Resource, stored: &Stored, options: &Options) -> Result<(), Fault> {
+/// May it be deleted, and is it what the client means?
+fn check(inner: &Inner, resource: &Resource, stored: &Stored, options: &Options) -> Result<(), Fault> {
+    let name = &*stored.meta.name;
+    let kept = match resource.nature {
+        Nature::Namespace if STANDARD_NAMESPACES.contains(&name) => {
+            Some("this namespace may not be deleted".to_owned())
+        }
+        // On a cluster it may; there a controller is told by its Deployment, and comes back. Here it is this process.
+        Nature::Definition if inner.is_own(name) => Some(format!(
+            "this definition may not be deleted while the server's own process works with it; to delete its objects: kubectl delete {name} --all"
+        )),
+        _ => None,
+    };
+    if let Some(why) = kept {
+        return Err(Fault::forbidden(resource, name, &why));
+    }
     let conflict = |why: String| {
         let dot = if resource.group.is_empty() { "" } else { "." };
         let message = format!(
@@ -188,7 +203,7 @@ async fn delete(
 ) -> Result<Option<Result<Outcome, Refusal>>, Fault> {
     loop {
         let Some(stored) = inner.store.get(&resource.shelf, key) else { return Ok(None) };
-        check(resource, &stored, options)?;
+        check(inner, resource, &stored, options)?;
         let mut value = stored.value();
         let before = value.clone();
         mark(inner, resource, &mut value, options.propagation);

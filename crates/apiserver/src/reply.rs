@@ -91,7 +91,7 @@ impl From<Fault> for Reply {
         } else if fault.plain {
             Self::text(fault.code, fault.message)
         } else {
-            Self::json(fault.code, &fault.to_value())
+            Self { warnings: fault.warnings.to_vec(), ..Self::json(fault.code, &fault.to_value()) }
         }
     }
 }

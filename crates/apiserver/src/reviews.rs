@@ -6,6 +6,8 @@ use crate::access::{self, Action, Identity};
 use crate::admit;
 use crate::managed;
 use crate::media;
+use crate::metadata;
+use crate::object::items;
 use crate::reply::Reply;
 use crate::server::Ask;
 use crate::status::{Fault, cause};
@@ -22,7 +24,7 @@ pub(crate) fn answer(ask: &Ask<'_>) -> Result<Reply, Fault> {
         let given = review["metadata"].as_object().is_some_and(|metadata| !metadata.is_empty());
         review = managed::update(&admit::writer(ask, ask.query.get("fieldManager")), None, review);
         if given && !asks("SelfSubjectReview") {
-            let message = format!("Invalid value: {}: must be empty", review["metadata"]);
+            let message = format!("Invalid value: {}: must be empty", shown_metadata(&review["metadata"]));
             let causes = vec![cause("FieldValueInvalid", "metadata", message)];
             return Err(Fault::invalid("authorization.k8s.io", "", "", causes));
         }
@@ -33,10 +35,8 @@ pub(crate) fn answer(ask: &Ask<'_>) -> Result<Reply, Fault> {
         "SelfSubjectReview" => json!({"userInfo": {"username": identity.user, "groups": identity.groups}}),
         "SelfSubjectRulesReview" => access::rules_of(identity),
         "SubjectAccessReview" => {
-            let groups = crate::object::items(&review["spec"]["groups"])
-                .filter_map(Value::as_str)
-                .map(str::to_owned)
-                .collect();
+            let groups =
+                items(&review["spec"]["groups"]).filter_map(Value::as_str).map(str::to_owned).collect();
             let user = review["spec"]["user"].as_str().unwrap_or_default().to_owned();
             decision(&review["spec"], &Identity { user, groups })?
         }
@@ -48,6 +48,7 @@ pub(crate) fn answer(ask: &Ask<'_>) -> Result<Reply, Fault> {
 fn decision(spec: &Value, identity: &Identity) -> Result<Value, Fault> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let (resource, path) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
+    let mut reason = None;
     let allowed = match (resource.is_object(), path.is_object()) {
         (true, false) => {
             let name = text(&resource["resource"]);
@@ -56,7 +57,11 @@ fn decision(spec: &Value, identity: &Identity) -> Result<Value, Fault> {
             let (verb, group) = (text(&resource["verb"]), text(&resource["group"]));
             access::permits(identity, &Action { verb: &verb, group: &group, resource: &full })
         }
-        (false, true) => access::permits_path(identity, &text(&path["verb"]), &text(&path["path"])),
+        (false, true) => {
+            let allowed = access::permits_path(identity, &text(&path["verb"]), &text(&path["path"]));
+            reason = access::why_path(identity).filter(|_| allowed);
+            allowed
+        }
         (both, _) => {
             let (field, message) = if both {
                 let (path, verb) = (json!(text(&path["path"])), json!(text(&path["verb"])));
@@ -71,5 +76,23 @@ fn decision(spec: &Value, identity: &Identity) -> Result<Value, Fault> {
             return Err(Fault::invalid("authorization.k8s.io", "", "", causes));
         }
     };
-    Ok(json!({"allowed": allowed}))
+    Ok(match reason {
+        Some(reason) => json!({"allowed": allowed, "reason": reason}),
+        None => json!({"allowed": allowed}),
+    })
+}
+
+/// An object's metadata as the real server prints it, member by member.
+fn shown_metadata(metadata: &Value) -> String {
+    const ENTRY: &[&str] =
+        &["manager", "operation", "apiVersion", "time", "fieldsType", "fieldsV1", "subresource"];
+    const METADATA: &[&str] =
+        &["name", "generateName", "namespace", "labels", "annotations", "ownerReferences", "finalizers"];
+    let entries: Vec<String> =
+        items(&metadata["managedFields"]).map(|entry| metadata::shown(entry, ENTRY)).collect();
+    let others = metadata::shown(metadata, METADATA);
+    if entries.is_empty() {
+        return others;
+    }
+    format!("{},\"managedFields\":[{}]}}", others.trim_end_matches('}'), entries.join(","))
 }

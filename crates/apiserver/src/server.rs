@@ -1,8 +1,9 @@
 //! The one way in: every request is understood, authorized, dispatched, counted and audited here.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,6 +32,8 @@ pub(crate) struct Inner {
     /// Of the store; none if it is in memory only.
     pub path: Option<PathBuf>,
     pub registry: Arc<Registry>,
+    /// Names of the definitions that this process works with.
+    pub own: Mutex<BTreeSet<String>>,
     pub audit: Audit,
     pub metrics: Metrics,
     pub clock: Clock,
@@ -88,6 +91,11 @@ impl Ask<'_> {
 }
 
 impl Inner {
+    /// Does this process work with that definition?
+    pub(crate) fn is_own(&self, definition: &str) -> bool {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner).contains(definition)
+    }
+
     pub(crate) fn load_definitions(&self) -> Result<(), OpenError> {
         let page = self.store.list(DEFINITIONS, "", "", None, usize::MAX, &|_| true);
         for stored in page.map(|page| page.items).unwrap_or_default() {

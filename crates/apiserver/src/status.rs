@@ -24,12 +24,15 @@ pub(crate) struct Fault {
     pub resume: Option<String>,
     /// Answer as plain text (paths that no API claims).
     pub plain: bool,
+    /// What the client is told besides.
+    pub warnings: Box<[String]>,
 }
 
 impl Fault {
     /// A refusal without details.
     pub(crate) fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: None, resume: None, plain: false }
+        let message = message.into();
+        Self { code, reason, message, details: None, resume: None, plain: false, warnings: Box::default() }
     }
 
     fn about(mut self, group: &str, kind: &str, name: &str) -> Self {

@@ -422,3 +422,29 @@ async fn an_apply_that_makes_an_object_needs_the_right_to_create_it() {
     assert_eq!(apply("ann", "muster:admin", "").await.0, 201);
     assert_eq!(apply("eve", "muster:editor", "").await.0, 200);
 }
+
+#[tokio::test]
+async fn a_definition_that_the_process_works_with_cannot_be_deleted() {
+    const PATH: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let server = server().await;
+    let mut other = crate::support::definition();
+    other["metadata"]["name"] = "others.example.org".into();
+    other["spec"]["group"] = "example.org".into();
+    other["spec"]["names"] = json!({"plural": "others", "singular": "other", "kind": "Other"});
+    assert_eq!(raw(&server, "POST", PATH, JSON, &other.to_string()).await.0, 201);
+    let delete = async |path: &str| raw(&server, "DELETE", &format!("{PATH}{path}"), &[], "").await;
+    for path in ["/widgets.demo.example.com", "/widgets.demo.example.com?dryRun=All", "", "?dryRun=All"] {
+        let (code, status) = delete(path).await;
+        assert_eq!(
+            (code, status["message"].as_str().unwrap()),
+            (
+                403,
+                "customresourcedefinitions.apiextensions.k8s.io \"widgets.demo.example.com\" is forbidden: this definition may not be deleted while the server's own process works with it; to delete its objects: kubectl delete widgets.demo.example.com --all"
+            )
+        );
+    }
+    // A collection with one such in it is left as it is.
+    create(&widgets(&server), "a").await;
+    assert_eq!(raw(&server, "GET", &format!("{PATH}/others.example.org"), &[], "").await.0, 200);
+    assert_eq!(delete("/others.example.org").await.0, 200);
+}
