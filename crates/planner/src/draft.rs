@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use muster_model::{
-    ActivitySpec, MachinePlan, PackageKey, PackageWish, ProposalKey, Reason, RequirementVerdict, StepAction,
-    Verdict, WaitingOn, Wanted,
+    ActivitySpec, BaselineRef, Instant, MachinePlan, PackageKey, PackageWish, ProposalKey, Reason,
+    RequirementVerdict, StepAction, Verdict, WaitingOn, Wanted,
 };
 use smol_str::{SmolStr, ToSmolStr, format_smolstr};
 
@@ -181,26 +181,12 @@ impl Draft {
                 installed: entry.installed.clone(),
                 target: entry.target.clone(),
             };
-            Some((rank(verdict), requirement))
+            Some(requirement)
         });
-        let mut requirements: Vec<(u8, RequirementVerdict)> = verdicts.collect();
-        requirements.sort_by(|(left_rank, left), (right_rank, right)| {
-            let left = (
-                left_rank,
-                left.verdict.until().is_none(),
-                left.verdict.until(),
-                &left.resource,
-                &left.baseline,
-            );
-            left.cmp(&(
-                right_rank,
-                right.verdict.until().is_none(),
-                right.verdict.until(),
-                &right.resource,
-                &right.baseline,
-            ))
-        });
-        let first = requirements.first().map(|(_, first)| &first.verdict);
+        let mut requirements: Vec<RequirementVerdict> = Vec::with_capacity(self.entries.len());
+        requirements.extend(verdicts);
+        requirements.sort_by(|left, right| urgency(left).cmp(&urgency(right)));
+        let first = requirements.first().map(|first| &first.verdict);
         let verdict = match &self.verdict {
             Some(verdict) => verdict.clone(),
             None => first
@@ -218,17 +204,17 @@ impl Draft {
                 }
             }
         }
-        MachinePlan {
-            verdict,
-            requirements: requirements.into_iter().map(|(_, requirement)| requirement).collect(),
-            total: self.total,
-            wanted: self.wanted.clone(),
-            holds,
-        }
+        MachinePlan { verdict, requirements, total: self.total, wanted: self.wanted.clone(), holds }
     }
 
     /// What is said of baselines' requirements, by the baselines' numbers.
     pub(crate) fn verdicts<'a>(&'a self, start: &'a Verdict) -> impl Iterator<Item = (usize, &'a Verdict)> {
         self.entries.iter().filter_map(move |entry| Some((entry.by, self.word(&entry.state, start)?)))
     }
+}
+
+/// By which the requirements of a machine are in order: what is to be looked at soonest comes first (rule S4).
+fn urgency(requirement: &RequirementVerdict) -> (u8, bool, Option<Instant>, &SmolStr, &BaselineRef) {
+    let RequirementVerdict { baseline, resource, verdict, installed: _, target: _ } = requirement;
+    (rank(verdict), verdict.until().is_none(), verdict.until(), resource, baseline)
 }

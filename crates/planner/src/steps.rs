@@ -30,6 +30,9 @@ pub(crate) fn compose(
     choice: &Choice,
     passes: &Passes,
 ) -> Option<ActivitySpec> {
+    if !states.each().any(|state| state.is_ready()) {
+        return None;
+    }
     let name = ActivityName { machine: case.machine.name.clone(), number: next_number(case) };
     let mut load = Load::default();
     packages(world, case, states, choice, passes, &name, &mut load);

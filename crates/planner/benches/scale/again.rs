@@ -39,6 +39,10 @@ impl Event {
 /// How often each of it happens.
 const TIMES: usize = 200;
 
+/// The same happens so often from the beginning; of each time the shortest counts, since what else the machine does only ever
+/// makes one longer.
+const COURSES: usize = 3;
+
 /// Targets of issue 3, in microseconds: for a report, and for each answer that it changes.
 const MOST: f64 = 100.0;
 const MOST_AN_ANSWER: f64 = 2.0;
@@ -58,7 +62,22 @@ impl Sample {
 
 /// Plans a fleet again and again, prints what each kind of event costs, and gives the 95th percentile of what that is of the
 /// target.
-pub(crate) fn measure(mut snapshot: Snapshot) -> f64 {
+pub(crate) fn measure(snapshot: &Snapshot) -> f64 {
+    let mut all = course(snapshot.clone());
+    for _ in 1..COURSES {
+        for (samples, others) in all.iter_mut().zip(course(snapshot.clone())) {
+            assert_eq!(samples.len(), others.len(), "the same happens each time");
+            for (sample, other) in samples.iter_mut().zip(others) {
+                assert_eq!(sample.changed, other.changed, "and makes the same difference");
+                sample.took = sample.took.min(other.took);
+            }
+        }
+    }
+    tell(snapshot.machines.len(), all)
+}
+
+/// Lets things happen; what each took, along `EVENTS`.
+fn course(mut snapshot: Snapshot) -> Vec<Vec<Sample>> {
     let mut planner = Planner::default();
     let mut touched = Touched::default();
     // What may start has started.
@@ -93,6 +112,10 @@ pub(crate) fn measure(mut snapshot: Snapshot) -> f64 {
             samples.push(Sample { took, changed: planner.changed().len() });
         }
     }
+    all
+}
+
+fn tell(machines: usize, all: Vec<Vec<Sample>>) -> f64 {
     let mut worst: f64 = 0.0;
     for (event, mut samples) in EVENTS.iter().zip(all) {
         if samples.is_empty() {
@@ -102,7 +125,7 @@ pub(crate) fn measure(mut snapshot: Snapshot) -> f64 {
         let (median, late) = (&samples[samples.len() / 2], &samples[samples.len() * 95 / 100]);
         println!(
             "| {} | a machine {} | {} | {:.0?} ({}) | {:.0?} ({}) | {:.2} |",
-            names.len(),
+            machines,
             event.says(),
             samples.len(),
             median.took,

@@ -58,6 +58,7 @@ impl Known {
         }
         let (Some(spec), Some(standing)) = (&mut draft.spec, &kept.standing) else { return Some(draft) };
         self.waiting.pool(spec);
+        draft.entries.shrink_to_fit();
         let turn = Turn {
             takes_place: !standing.is_counted(),
             served: self.ranks.first_served(spec),
@@ -69,15 +70,13 @@ impl Known {
         None
     }
 
-    /// The answers for the machines that were decided, `settled` without a turn, and for `late` ones whose turn brought
-    /// something else.
+    /// The answers for the machines that were decided, `settled` without a turn, and for those that are told something else.
     pub(super) fn conclude(
         &mut self,
         resources: &Resources<'_>,
         cases: &[Case<'_>],
         settled: &[Option<Draft>],
         timers: &Timers<'_>,
-        late: &BTreeSet<usize>,
     ) {
         let is_first = self.plan.machines.is_empty();
         for (number, (case, settled)) in cases.iter().zip(settled).enumerate() {
@@ -104,17 +103,16 @@ impl Known {
             self.mark(case.place, marks);
             self.answer(&case.machine.name, answer);
         }
-        for place in late {
-            let start = self.start_of(resources, *place);
-            let kept = &self.kept[*place];
+        for place in std::mem::take(&mut self.told) {
+            let start = self.start_of(resources, place);
+            let kept = &self.kept[place];
             let Some(queued) = &kept.queued else { continue };
             let marks = marks(kept, Mark::Converged, &queued.1, &start);
             let answer = queued.1.decide(resources, &start);
             let name = kept.machine.name.clone();
-            self.mark(*place, marks);
+            self.mark(place, marks);
             self.answer(&name, answer);
         }
-        self.told.clear();
         if is_first {
             // A tree that grew name by name is little more than half full; made of all of them at once it is full.
             self.plan.machines = std::mem::take(&mut self.plan.machines).into_iter().collect();

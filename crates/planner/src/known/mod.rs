@@ -386,19 +386,28 @@ impl Known {
             self.after = after;
             self.told.extend(told);
         }
-        let late: BTreeSet<usize> =
-            self.told.iter().copied().filter(|place| !dirty.contains(*place)).collect();
+        self.told.retain(|place| !dirty.contains(*place));
         let starts = |place: &usize| {
             let kept = &self.kept[*place];
             let turn = kept.queued.as_ref().map(|queued| queued.0);
             turn.zip(kept.standing.as_ref())
                 .is_some_and(|(turn, standing)| self.queue.told(standing, turn).is_none())
         };
-        let starting: BTreeSet<usize> = late.iter().copied().filter(starts).collect();
+        let starting: BTreeSet<usize> = self.told.iter().copied().filter(starts).collect();
         if !starting.is_empty() {
-            return Next::More(starting);
+            self.told.retain(|place| !starting.contains(place));
+            // What the others come to stays: only these are decided once more, before the last word is said.
+            let mut besides = Dirty::Some(BTreeMap::new());
+            besides.extend(starting);
+            loop {
+                match self.round(snapshot, &besides) {
+                    Next::Done => break,
+                    Next::More(places) => besides.extend(places),
+                    Next::Anew => return Next::Anew,
+                }
+            }
         }
-        self.conclude(&resources, &cases, &settled, &timers, &late);
+        self.conclude(&resources, &cases, &settled, &timers);
         self.sum_up(snapshot, &resources);
         self.twins.trim(self.kept.len());
         Next::Done
