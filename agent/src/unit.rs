@@ -53,7 +53,7 @@ struct Started {
 
 impl Act {
     pub(crate) fn new(acts: &Path, uid: &Uid, step: usize) -> Self {
-        let digest = Digest::of(uid.as_str().as_bytes());
+        let digest = Digest::of(uid.to_string().as_bytes());
         let name = format!("{}-{step}", &digest.hex()[..16]);
         Self { base: acts.join(&name), unit: format!("muster-act-{name}") }
     }

@@ -92,7 +92,7 @@ impl Core {
             }
         };
         let now = (self.clock)();
-        let is_mine = model.uid.as_str() == known.uid && model.spec.machine_uid.as_str() == record.uid;
+        let is_mine = model.uid.to_string() == known.uid && model.spec.machine_uid.to_string() == record.uid;
         let may_begin = match model.phase {
             Phase::Pending => {
                 !model.cancel && !record.seen().suspended && now.duration_since(model.created) <= UNDELIVERED

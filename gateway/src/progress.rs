@@ -36,7 +36,7 @@ impl Core {
     ) -> Result<ProgressResponse, Refusal> {
         let seen = record.admit()?;
         for _ in 0..ATTEMPTS {
-            let mut activity = self.own_activity(fleet, record, name, progress.uid.as_str()).await?;
+            let mut activity = self.own_activity(fleet, record, name, &progress.uid.to_string()).await?;
             let now = (self.clock)();
             if seen.reported.as_ref().is_some_and(|reported| reported.session == progress.session) {
                 fleet.presence.heard(&record.name, now);

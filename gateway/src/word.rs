@@ -25,7 +25,7 @@ impl Core {
     ) -> Result<MayStartResponse, Refusal> {
         record.admit()?;
         let machine = self.fresh_machine(fleet, record).await?;
-        let activity = self.own_activity(fleet, record, name, request.uid.as_str()).await?;
+        let activity = self.own_activity(fleet, record, name, &request.uid.to_string()).await?;
         let not_now = |outcome| Ok(MayStartResponse { allowed: false, outcome: Some(outcome) });
         let Ok(model) = activity.to_model() else { return not_now(OutcomeReason::CancelRequested) };
         let step = usize::try_from(request.step).ok().and_then(|at| model.spec.steps.get(at));

@@ -25,6 +25,7 @@ mod selector;
 mod shared;
 mod snapshot;
 mod spans;
+mod uid;
 mod verdict;
 mod version;
 
@@ -47,6 +48,7 @@ pub use selector::*;
 pub use shared::*;
 pub use snapshot::*;
 pub use spans::*;
+pub use uid::*;
 pub use verdict::*;
 pub use version::*;
 

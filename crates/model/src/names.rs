@@ -19,7 +19,7 @@ pub struct NameError {
     pub why: &'static str,
 }
 
-fn refuse(text: &str, what: &'static str, why: &'static str) -> NameError {
+pub(crate) fn refuse(text: &str, what: &'static str, why: &'static str) -> NameError {
     NameError { text: text.chars().take(80).collect(), what, why }
 }
 
@@ -66,13 +66,6 @@ fn architecture(text: &str) -> Result<(), &'static str> {
     let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     if text.is_empty() || text.len() > 32 || !text.bytes().all(good) || text.starts_with('-') {
         return Err("write a dpkg architecture such as amd64 or arm64");
-    }
-    Ok(())
-}
-
-fn uid(text: &str) -> Result<(), &'static str> {
-    if text.is_empty() || text.len() > 64 || !text.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err("a uid has 1 to 64 printable characters");
     }
     Ok(())
 }
@@ -164,10 +157,6 @@ name!(
 name!(
     /// A dpkg architecture: `amd64`, `arm64` …
     Architecture, "architecture", architecture
-);
-name!(
-    /// The uid that the API server gave an object.
-    Uid, "uid", uid
 );
 name!(
     /// A systemd unit, with its suffix: `nginx.service`.

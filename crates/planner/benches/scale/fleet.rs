@@ -92,7 +92,7 @@ fn baseline(number: usize) -> PackageBaseline {
     PackageBaseline {
         common: BaselineCommon {
             name: ObjectName::parse(&format!("baseline-{number:02}")).unwrap(),
-            uid: uid("pb0", number),
+            uid: uid("bb0", number),
             generation: 1,
             selector,
             mode: if number == 29 { Mode::Observe } else { Mode::Enforce },
@@ -146,7 +146,7 @@ fn window(
             .unwrap();
     Window {
         name: ObjectName::parse(&format!("window-{number}")).unwrap(),
-        uid: uid("mw0", number),
+        uid: uid("da0", number),
         generation: 1,
         selector,
         action,
@@ -178,7 +178,7 @@ fn budgets() -> Vec<Budget> {
     let all = [(LabelSelector::all(), limit("5%"))];
     let budgets = roles.chain(all).enumerate().map(|(number, (selector, limit))| Budget {
         name: ObjectName::parse(&format!("budget-{number}")).unwrap(),
-        uid: uid("mdb", number),
+        uid: uid("bdb", number),
         generation: 1,
         selector,
         limit,
@@ -276,7 +276,7 @@ pub(crate) fn machine(number: usize, inventory: Digest, now: Instant) -> Machine
     let label = |key: &str, value: &str| (SmolStr::new(key), SmolStr::new(value));
     Machine {
         name: MachineName::parse(&format!("{}-{number:06}", ROLES[group % ROLES.len()])).unwrap(),
-        uid: uid("fm0", number),
+        uid: uid("fa0", number),
         labels: BTreeMap::from([
             label("role", ROLES[group % ROLES.len()]),
             label("region", REGIONS[number % REGIONS.len()]),
@@ -336,7 +336,7 @@ pub(crate) fn activity(snapshot: &Snapshot, machine: &Machine, number: usize) ->
             health: HealthCheck::default().into(),
             failed_units: Default::default(),
         },
-        uid: uid("act", number),
+        uid: uid("ac0", number),
         created: at,
         cancel: false,
         epoch: 1,
