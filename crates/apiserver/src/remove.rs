@@ -153,7 +153,7 @@ fn check(inner: &Inner, resource: &Resource, stored: &Stored, options: &Options)
         Nature::Namespace if STANDARD_NAMESPACES.contains(&name) => {
             Some("this namespace may not be deleted".to_owned())
         }
-        // On a cluster it may; there a controller is told by its Deployment, and comes back. Here it is this process.
+        // On a cluster it may, and whoever installed them installs them again. Here it is this process.
         Nature::Definition if inner.is_own(name) => Some(format!(
             "this definition may not be deleted while the server's own process works with it; to delete its objects: kubectl delete {name} --all"
         )),

@@ -54,7 +54,8 @@ fn goes_at_once(baseline: &Baseline) -> bool {
         && baseline.rollout.as_ref().is_none_or(|one| one.waves.is_empty() && one.zone_key.is_none())
 }
 
-/// What surely goes up by the requirement; phasing is not told from the log, and a kernel passes other windows.
+/// What surely goes up by the requirement; phasing is not told from the log, and a kernel passes other windows. A hold on any
+/// package may stand in the way of what it needs.
 fn upgrade(requirement: &Requirement, reports: &[&Report]) -> Option<(PackageKey, DebianVersion)> {
     let first = reports.first()?;
     let package = key(requirement, &first.architecture);
@@ -67,7 +68,8 @@ fn upgrade(requirement: &Requirement, reports: &[&Report]) -> Option<(PackageKey
         let known = report.packages.iter().find(|one| one.key() == package);
         target(requirement, report) == Target::Change(Some(to.clone()))
             && !report.dpkg_interrupted
-            && known.is_some_and(|one| !one.held && one.installed.as_ref().is_some_and(|from| *from < to))
+            && report.packages.iter().all(|one| !one.held)
+            && known.is_some_and(|one| one.installed.as_ref().is_some_and(|from| *from < to))
     };
     (is_plain && reports.iter().all(goes_up)).then_some((package, to))
 }

@@ -32,6 +32,8 @@ fn what_has_to_wait_is_left_out() {
     let waits = |more: &str| assert_eq!(judged(&story(more)), "= nothing\n", "{more}");
     waits("00:40 report a openssl=1 curl=2");
     waits("00:40 report a openssl=1 held=curl");
+    // It may need what somebody holds.
+    waits("00:40 report a openssl=1 curl=1 zlib=1 held=zlib");
     waits("00:40 approval no {\"action\": \"Pause\", \"item\": {\"package\": \"curl\"}}");
     waits(
         "00:40 baseline other {\"packages\": [{\"name\": \"curl\", \"version\": \"<< 2\"}], \"priority\": 5}",
