@@ -386,6 +386,10 @@ pub(crate) fn unpassed(
     let mut evidence = false;
     let mut wanting = None;
     for (name, machine) in &members {
+        // It came to the wave after somebody let the item pass over it: then the wave may have passed it without this one.
+        if resumed.is_some_and(|resumed| machine.spec.since().is_some_and(|since| since > resumed)) {
+            continue;
+        }
         if let Some(activity) =
             world.history(name).find(|activity| activity.is_in_flight() && activity.carries(item))
         {

@@ -146,6 +146,33 @@ fn a_machine_that_has_another_target_by_now_soaks_no_more() {
     assert!(!started("latest").contains(soaks), "{}", started("latest"));
 }
 
+// rule: O2
+#[test]
+fn who_comes_to_a_wave_that_was_passed_over_before_anything_started_soaks_for_itself() {
+    let late = |word: &str| {
+        judged(&story(
+            ", \"soak\": \"1h\"",
+            "",
+            &format!(
+                "00:30 gone a
+                 00:30 gone b
+                 {word}
+                 00:50 machine a ring=canary
+                 00:51 report a openssl=1
+                 01:00 create a-1
+                 01:00:30 create c-1
+                 01:01 succeed a-1
+                 01:02 report a openssl=2 last=1
+                 01:10 create d-1"
+            ),
+        ))
+    };
+    assert_eq!(late("00:40 approval go {\"action\": \"Resume\"}\n"), "= nothing\n");
+    let told = late("");
+    assert!(told.contains("c-1: openssl:amd64 2 has not passed wave canary: a-1 is under way"), "{told}");
+    assert!(told.contains("d-1: openssl:amd64 2 has not passed wave canary: a has it since"), "{told}");
+}
+
 // rule: O2, O3
 #[test]
 fn a_wave_that_somebody_passed_over_stays_passed_when_its_machines_come_later() {
