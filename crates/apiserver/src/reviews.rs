@@ -91,8 +91,27 @@ fn shown_metadata(metadata: &Value) -> String {
     let entries: Vec<String> =
         items(&metadata["managedFields"]).map(|entry| metadata::shown(entry, ENTRY)).collect();
     let others = metadata::shown(metadata, METADATA);
-    if entries.is_empty() {
-        return others;
+    match others.strip_suffix('}') {
+        Some(open) if !entries.is_empty() => {
+            let comma = if open.len() > 1 { "," } else { "" };
+            format!("{open}{comma}\"managedFields\":[{}]}}", entries.join(","))
+        }
+        _ => others,
     }
-    format!("{},\"managedFields\":[{}]}}", others.trim_end_matches('}'), entries.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_is_shown_whole_whatever_comes_last_of_it() {
+        let entry = json!({"manager": "m", "operation": "Update"});
+        for others in [json!({}), json!({"name": "a"}), json!({"name": "a", "labels": {"b": "c"}})] {
+            let mut metadata = others.clone();
+            assert_eq!(serde_json::from_str::<Value>(&shown_metadata(&metadata)).unwrap(), metadata);
+            metadata["managedFields"] = json!([entry]);
+            assert_eq!(serde_json::from_str::<Value>(&shown_metadata(&metadata)).unwrap(), metadata);
+        }
+    }
 }
