@@ -102,25 +102,11 @@ pub(crate) fn shown(object: &Value, members: &[&str]) -> String {
 
 /// Fields that metadata does not have, with their paths.
 pub(crate) fn unknown(meta: &Value) -> Vec<String> {
-    const KNOWN: &[&str] = &[
-        "annotations",
-        "creationTimestamp",
-        "deletionGracePeriodSeconds",
-        "deletionTimestamp",
-        "finalizers",
-        "generateName",
-        "generation",
-        "labels",
-        "managedFields",
-        "name",
-        "namespace",
-        "ownerReferences",
-        "resourceVersion",
-        "selfLink",
-        "uid",
-    ];
     let fields = meta.as_object().into_iter().flatten();
-    fields.filter(|(key, _)| !KNOWN.contains(&&***key)).map(|(key, _)| format!("metadata.{key}")).collect()
+    fields
+        .filter(|(key, _)| !muster_schema::METADATA.contains(&&***key))
+        .map(|(key, _)| format!("metadata.{key}"))
+        .collect()
 }
 
 /// Drops what means nothing in metadata: unknown fields, nulls, empty maps and lists.

@@ -25,6 +25,7 @@ use serde_json::Value;
 pub use bounds::unbounded_under_rules;
 pub use compile::SchemaError;
 pub use rules::RuleProblem;
+pub use shape::METADATA;
 
 use node::Node;
 

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use crate::node::{Additional, Node, member_path};
 
 /// The fields of Kubernetes' ObjectMeta.
-const METADATA: &[&str] = &[
+pub const METADATA: &[&str] = &[
     "annotations",
     "creationTimestamp",
     "deletionGracePeriodSeconds",
