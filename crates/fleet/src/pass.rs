@@ -433,6 +433,7 @@ fn totals(state: &mut State, plan: &Plan, now: Instant) -> Vec<Effect> {
             state.unrecorded.remove(&key);
             state.rollouts.insert(baseline.clone(), (rollout.clone(), now));
             state.world.rollouts.insert(baseline.clone(), Arc::new(rollout.clone()));
+            state.words_dirty = true;
             effects.push(Effect::RecordRollout { baseline: baseline.clone(), rollout: rollout.clone() });
         }
     }

@@ -76,6 +76,10 @@ pub struct State {
     pub(crate) garbage_looked: Option<Instant>,
     /// When the next of them is to be marked or deleted.
     pub(crate) garbage_due: Option<Instant>,
+    /// Something has changed by which what people said of rollouts is judged.
+    pub(crate) words_dirty: bool,
+    /// When some of it is old enough to go.
+    pub(crate) words_due: Option<Instant>,
     /// Activities that have ended since the last pass, which people are to be told.
     pub(crate) ended: BTreeSet<ActivityName>,
     /// Unfinished activities, and when something is to be done about them.
@@ -108,7 +112,14 @@ impl State {
     /// A namespace of which nothing is known yet. Observe everything that is there before the first pass.
     #[must_use]
     pub fn new() -> Self {
-        Self { dirty: true, doubt: Doubt::OfAll, inherit: true, look_at_all: true, ..Self::default() }
+        Self {
+            dirty: true,
+            doubt: Doubt::OfAll,
+            inherit: true,
+            look_at_all: true,
+            words_dirty: true,
+            ..Self::default()
+        }
     }
 
     /// Whether a pass is due: something changed, or it is time.
@@ -160,6 +171,9 @@ impl State {
             Change::Machine(_) | Change::MachineGone(_) => self.garbage_dirty = true,
             Change::Inventory(..) | Change::InventoryGone(_) => self.garbage_dirty = true,
             Change::Proposal(..) | Change::ProposalGone(_) => self.garbage_dirty = true,
+            Change::Approval(_) | Change::ApprovalGone(_) => self.words_dirty = true,
+            Change::Rollout(..) | Change::RolloutGone(_) => self.words_dirty = true,
+            Change::Policy(..) | Change::Unreadable(..) => self.words_dirty = true,
             _ => {}
         }
         let world = &mut self.world;
@@ -456,6 +470,7 @@ impl State {
         self.rollouts.values_mut().for_each(|(_, at)| earlier(at));
         self.gateway_up_since.iter_mut().for_each(earlier);
         self.garbage_looked = None;
+        self.words_dirty = true;
         self.catches_up = None;
         self.look_at_all = true;
         self.dirty = true;

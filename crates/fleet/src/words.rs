@@ -15,6 +15,11 @@ const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// What may go now.
 pub(crate) fn effects(state: &mut State, now: Instant) -> Vec<Effect> {
+    // While nothing changes by which words are judged, a pass after a report does not look at them.
+    if !state.words_dirty && state.words_due.is_none_or(|due| due > now) {
+        state.words_due.into_iter().for_each(|due| state.wake_at(due));
+        return Vec::new();
+    }
     let world = &state.world;
     // One that cannot be read may be a pause, and which words it takes back is unknown.
     if world.unreadable.keys().any(|what| what.starts_with("RolloutApproval/")) {
@@ -24,11 +29,11 @@ pub(crate) fn effects(state: &mut State, now: Instant) -> Vec<Effect> {
     let (old, young): (Vec<_>, Vec<_>) =
         world.approvals.values().partition(|one| now.duration_since(one.created) >= kept);
     let silent = old.into_iter().filter(|one| !one.applied && !speaks(world, one));
-    let effects = silent.map(|one| Effect::DeleteApproval { approval: one.clone() }).collect();
-    if let Some(next) = young.iter().map(|one| one.created).min() {
-        let next = next + kept;
-        state.wake_at(next);
-    }
+    let effects: Vec<Effect> = silent.map(|one| Effect::DeleteApproval { approval: one.clone() }).collect();
+    // What was asked for is looked at again until it shows.
+    state.words_dirty = !effects.is_empty();
+    state.words_due = young.iter().map(|one| one.created + kept).min();
+    state.words_due.into_iter().for_each(|due| state.wake_at(due));
     effects
 }
 
