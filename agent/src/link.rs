@@ -167,7 +167,7 @@ impl Link {
         }
         let interest = self.known.wanted.as_ref().map(|wanted| wanted.interest.clone()).unwrap_or_default();
         let is_current = self.known.gathered.as_ref().is_some_and(|gathered| {
-            gathered.inventory.interest == interest && gathered.stamp == inventory::stamp(&self.host)
+            gathered.inventory.interest == *interest && gathered.stamp == inventory::stamp(&self.host)
         });
         let is_due = self.known.looked.is_none_or(|looked| looked.elapsed() >= jittered(LOOK_INTERVAL));
         if is_current && !now && !is_due {
@@ -239,7 +239,7 @@ impl Link {
         let (Some(wanted), Some(gathered)) = (&self.known.wanted, &self.known.gathered) else {
             return Ok(());
         };
-        if wanted.items.is_empty() || wanted.interest != gathered.inventory.interest {
+        if wanted.items.is_empty() || *wanted.interest != gathered.inventory.interest {
             return Ok(());
         }
         let key = ProposalKey { inventory: gathered.digest.clone(), wanted: wanted.digest() };

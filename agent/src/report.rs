@@ -34,7 +34,7 @@ pub(crate) fn boot(host: &Host) -> Boot {
     let seconds = text.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse::<i64>().ok());
     let later = host.text("/proc/1/stat").and_then(|stat| started(&stat)).unwrap_or_default();
     let time = seconds.and_then(|seconds| Timestamp::from_second(seconds + later).ok()).unwrap_or_default();
-    Boot { id: host.boot_id().into(), time }
+    Boot { id: host.boot_id().as_str().into(), time }
 }
 
 /// How many seconds after the kernel a process started, by its line in proc(5): the 22nd field, where the second is in

@@ -16,8 +16,7 @@ use muster_crds::{
     Activity, EnrollmentToken, FleetMachine, FleetPolicy, MaintenanceWindow, PackageInventory,
     PackageProposal, WindowOverride, names, presence,
 };
-use muster_model::{ActivityName, Digest, MachineName, Phase, WantedSet};
-use smol_str::SmolStr;
+use muster_model::{ActivityName, BootId, Digest, MachineName, Phase, WantedSet};
 use tokio::sync::{Notify, watch};
 
 use crate::inventory::KnownInventories;
@@ -112,7 +111,7 @@ pub(crate) struct Seen {
     pub(crate) reported: Option<Reported>,
     pub(crate) wanted: Option<Arc<Wanted>>,
     /// Boots that opened sessions, the last few: see `report`.
-    pub(crate) boots: VecDeque<SmolStr>,
+    pub(crate) boots: VecDeque<BootId>,
 }
 
 /// The report on record.

@@ -6,10 +6,9 @@
 use jiff::{SignedDuration, Timestamp};
 use kube::api::{Patch, PatchParams};
 use muster_crds::{FleetMachine, ReportedStatus, names};
-use muster_model::Report;
+use muster_model::{BootId, Report};
 use muster_wire::{ReportRequest, ReportResponse};
 use serde_json::json;
-use smol_str::SmolStr;
 
 use crate::conditions;
 use crate::fleet::{Fleet, Record, Reported, Seen, reported};
@@ -172,7 +171,7 @@ impl Core {
         &self,
         fleet: &Fleet,
         record: &Record,
-        boot: &SmolStr,
+        boot: &BootId,
         now: Timestamp,
     ) -> Result<(), Refusal> {
         {
@@ -211,7 +210,7 @@ impl Core {
     }
 }
 
-fn is_duplicate(boots: &[SmolStr]) -> bool {
+fn is_duplicate(boots: &[BootId]) -> bool {
     matches!(boots, [a, b, c, d] if a == c && b == d && a != b)
 }
 
@@ -295,7 +294,7 @@ mod tests {
 
     #[test]
     fn only_boots_that_come_back_by_turns_are_two_machines() {
-        let boots = |ids: [&str; 4]| ids.map(SmolStr::new);
+        let boots = |ids: [&str; 4]| ids.map(BootId::from);
         assert!(is_duplicate(&boots(["a", "b", "a", "b"])));
         assert!(!is_duplicate(&boots(["a", "b", "c", "d"])), "a machine that boots often");
         assert!(!is_duplicate(&boots(["a", "b", "a", "c"])), "a machine set back to a snapshot once");

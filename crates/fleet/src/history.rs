@@ -324,7 +324,7 @@ fn referenced(state: &State) -> BTreeSet<Garbage> {
         let Some(reported) = &machine.reported else { continue };
         let inventory = reported.report.inventory.clone();
         if let Some(decision) = state.machines.get(name) {
-            let wanted = decision.wanted_digest.clone();
+            let wanted = decision.plan.wanted.digest();
             used.insert(Garbage::Proposal(muster_model::ProposalKey {
                 inventory: inventory.clone(),
                 wanted,

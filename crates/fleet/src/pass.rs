@@ -326,7 +326,7 @@ fn records(state: &mut State, answers: &[Answer<'_>], now: Instant) -> Vec<Effec
         effects.push(Effect::RecordMachine { name: name.clone(), decision: decision.clone() });
         state.unrecorded.remove(&Key::Machine(name.clone()));
         state.garbage_dirty |=
-            state.machines.get(&name).is_none_or(|old| old.wanted_digest != decision.wanted_digest);
+            state.machines.get(&name).is_none_or(|old| old.plan.wanted != decision.plan.wanted);
         state.machines.insert(name, decision);
     }
     effects

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use muster_model::{
-    ActivityName, Digest, Instant, Machine, MachinePlan, PackageKey, Presence, Reported, UnitName, Unknown,
-    Verdict, failed_since,
+    ActivityName, Instant, Machine, MachinePlan, PackageKey, Presence, Reported, UnitName, Unknown, Verdict,
+    failed_since,
 };
 use smol_str::SmolStr;
 
@@ -16,8 +16,6 @@ use crate::State;
 pub struct Decision {
     /// Verdict, requirements, wanted set.
     pub plan: Arc<MachinePlan>,
-    /// The wanted set's digest.
-    pub wanted_digest: Digest,
     /// The activity under way.
     pub current_activity: Option<ActivityName>,
     /// The highest activity number ever used for it (rule A1).
@@ -39,7 +37,6 @@ impl Decision {
     pub(crate) fn records_like(&self, other: &Self) -> bool {
         let Self {
             plan,
-            wanted_digest,
             current_activity,
             highest_number,
             holds,
@@ -49,8 +46,7 @@ impl Decision {
             failed_units,
         } = self;
         plan.records_like(&other.plan)
-            && (wanted_digest, current_activity, highest_number)
-                == (&other.wanted_digest, &other.current_activity, &other.highest_number)
+            && (current_activity, highest_number) == (&other.current_activity, &other.highest_number)
             && (holds, first_converged, reporting, failed_units)
                 == (&other.holds, &other.first_converged, &other.reporting, &other.failed_units)
     }
@@ -87,9 +83,7 @@ pub(crate) fn decision(
             plan.verdict,
             Verdict::Unknown(Unknown::NeverReported | Unknown::Stale { .. } | Unknown::Absent { .. })
         ) && machine.reported.is_some();
-    let known_digest = state.machines.get(&machine.name).filter(|old| old.plan.wanted == decided.wanted);
     Decision {
-        wanted_digest: known_digest.map_or_else(|| decided.wanted.digest(), |old| old.wanted_digest.clone()),
         current_activity,
         highest_number: machine.last_number,
         holds: decided.holds.iter().cloned().chain(still_held).collect(),

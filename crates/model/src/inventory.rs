@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::{Architecture, DebianVersion, Digest, PackageKey, PackageName, Phased};
+use crate::{Architecture, DebianVersion, Digest, PackageKey, PackageName, Phased, Shared};
 
 /// A machine's packages and what is on offer for them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -192,7 +192,7 @@ impl Inventory {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WantedSet {
     /// Packages that some baseline names for the machine: their offers belong in the inventory.
-    pub interest: BTreeSet<PackageName>,
+    pub interest: Shared<BTreeSet<PackageName>>,
     /// Exact targets, sorted by package; empty when there is nothing to simulate.
     pub items: Vec<WantedItem>,
 }

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::{
-    Architecture, DebianVersion, Digest, Instant, MachineName, PackageKey, PackageName, Shared, Uid, UnitName,
+    Architecture, BootId, DebianVersion, Digest, Instant, MachineName, PackageKey, PackageName, Shared, Uid,
+    UnitName,
 };
 
 /// One machine.
@@ -220,8 +221,8 @@ pub struct InstalledKernel {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Boot {
-    /// `/proc/sys/kernel/random/boot_id`.
-    pub id: SmolStr,
+    /// What the kernel calls it.
+    pub id: BootId,
     /// When it booted, by the machine's clock.
     pub time: Instant,
 }

@@ -1,4 +1,4 @@
-//! The uid of an object: nearly always a UUID, which takes sixteen bytes and not the text of one.
+//! Names that API servers and kernels make up: nearly always a UUID, which takes sixteen bytes and not the text of one.
 
 use std::fmt;
 
@@ -13,11 +13,16 @@ use crate::names::refuse;
 #[serde(try_from = "SmolStr", into = "SmolStr")]
 pub struct Uid(Form);
 
+/// What Linux calls one boot: `/proc/sys/kernel/random/boot_id`. Any text is one, as machines say what they like.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "SmolStr", into = "SmolStr")]
+pub struct BootId(Form);
+
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Form {
     /// As RFC 9562 writes it, in lower case: so its text is known from its bytes.
     Uuid([u8; 16]),
-    /// The API promises no more than that it is a text.
+    /// Nobody promises more than that it is a text.
     Text(SmolStr),
 }
 
@@ -38,7 +43,31 @@ impl Uid {
         if text.is_empty() || text.len() > 64 || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(refuse(text, "uid", "a uid has 1 to 64 printable characters"));
         }
-        Ok(Self(bytes_of(text).map_or_else(|| Form::Text(SmolStr::new(text)), Form::Uuid)))
+        Ok(Self(Form::from(text)))
+    }
+}
+
+impl From<&str> for Form {
+    fn from(text: &str) -> Self {
+        bytes_of(text).map_or_else(|| Self::Text(SmolStr::new(text)), Self::Uuid)
+    }
+}
+
+impl From<Form> for SmolStr {
+    fn from(form: Form) -> SmolStr {
+        match form {
+            Form::Uuid(bytes) => SmolStr::new(ascii(&text_of(&bytes))),
+            Form::Text(text) => text,
+        }
+    }
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Uuid(bytes) => f.write_str(ascii(&text_of(bytes))),
+            Self::Text(text) => f.write_str(text),
+        }
     }
 }
 
@@ -71,10 +100,7 @@ fn ascii(text: &[u8]) -> &str {
 
 impl fmt::Display for Uid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Form::Uuid(bytes) => f.write_str(ascii(&text_of(bytes))),
-            Form::Text(text) => f.write_str(text),
-        }
+        self.0.fmt(f)
     }
 }
 
@@ -93,10 +119,7 @@ impl TryFrom<SmolStr> for Uid {
 
 impl From<Uid> for SmolStr {
     fn from(uid: Uid) -> SmolStr {
-        match uid.0 {
-            Form::Uuid(bytes) => SmolStr::new(ascii(&text_of(&bytes))),
-            Form::Text(text) => text,
-        }
+        uid.0.into()
     }
 }
 
@@ -104,6 +127,36 @@ impl std::str::FromStr for Uid {
     type Err = NameError;
     fn from_str(text: &str) -> Result<Self, NameError> {
         Self::parse(text)
+    }
+}
+
+impl fmt::Display for BootId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for BootId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
+
+impl From<&str> for BootId {
+    fn from(text: &str) -> Self {
+        Self(Form::from(text))
+    }
+}
+
+impl From<SmolStr> for BootId {
+    fn from(text: SmolStr) -> Self {
+        Self::from(&*text)
+    }
+}
+
+impl From<BootId> for SmolStr {
+    fn from(id: BootId) -> SmolStr {
+        id.0.into()
     }
 }
 
@@ -126,8 +179,11 @@ mod tests {
             assert_eq!(matches!(uid.0, Form::Uuid(_)), is_uuid, "{text}");
             assert_eq!((uid.to_string(), SmolStr::from(uid.clone())), (text.to_owned(), text.into()));
             assert_eq!(format!("{uid:?}"), format!("{text:?}"));
+            assert_eq!(BootId::from(text).to_string(), text);
             assert_eq!(serde_json::from_str::<Uid>(&serde_json::to_string(&uid).unwrap()).unwrap(), uid);
         }
+        let empty: BootId = serde_json::from_str("\"\"").unwrap();
+        assert_eq!((SmolStr::from(empty.clone()), format!("{empty:?}")), (SmolStr::default(), "\"\"".into()));
         assert_eq!(size_of::<Uid>(), size_of::<SmolStr>());
         assert!(
             Uid::parse("").is_err() && Uid::parse("a b").is_err() && Uid::parse(&"x".repeat(65)).is_err()

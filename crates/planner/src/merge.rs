@@ -137,7 +137,7 @@ impl Merged {
         let mut enforced: Vec<Arc<Requirement>> = enforced.into_values().collect();
         let named = enforced.len();
         let kernel = wish(resources, deciding, &mut enforced, architecture);
-        let nothing = Arc::new(Wanted::new(WantedSet { interest, items: Vec::new() }));
+        let nothing = Arc::new(Wanted::new(WantedSet { interest: interest.into(), items: Vec::new() }));
         let upgrades = Upgrades::of(resources, picked);
         observed.shrink_to_fit();
         Self { enforced, named, upgrades, observed, reboots, kernel, nothing }

@@ -199,7 +199,7 @@ pub fn report(
         architecture: report.architecture.clone(),
         capabilities: BTreeSet::clone(&report.capabilities),
         facts: BTreeMap::clone(&reported.facts),
-        boot_id: report.boot.id.clone(),
+        boot_id: report.boot.id.clone().into(),
         kernel: report.kernel.booted.clone(),
         command_line: report.kernel.command_line.clone(),
         next_boot: report.kernel.next_boot.clone(),

@@ -288,7 +288,7 @@ mod tests {
 
     fn says(suite: &Suite, dpkg: &Dpkg, name: &str, to: Option<&str>) -> String {
         let item = WantedItem { package: suite.key(&package(name)), version: to.map(version) };
-        match suite.simulate(dpkg, &WantedSet { interest: BTreeSet::new(), items: vec![item] }) {
+        match suite.simulate(dpkg, &WantedSet { items: vec![item], ..WantedSet::default() }) {
             Proposal::Refused { message } => message,
             Proposal::Transaction { changes } => {
                 let text = |change: &Change| {

@@ -198,7 +198,7 @@ impl ReportedStatus {
             os: OsStatus { id: cut(id, 64), version_id: cut(version_id, 64), codename: cut(codename, 64) },
             architecture: architecture.to_string(),
             kernel: kernel_status(kernel),
-            boot: BootStatus { id: cut(boot_id, 64), time: time(*booted) },
+            boot: BootStatus { id: cut(&boot_id.to_string(), 64), time: time(*booted) },
             reboot_required: reboot_required.as_ref().map(|required| RebootRequiredStatus {
                 since_time: time(required.since),
                 packages: required.packages.iter().take(20).map(|package| cut(package, 128)).collect(),

@@ -1,7 +1,5 @@
 //! Reports, inventories, presence, proposals.
 
-use std::collections::BTreeSet;
-
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
 use kube::api::{ListParams, PostParams};
@@ -97,7 +95,7 @@ async fn a_wanted_set_reaches_the_machine_at_once_and_its_simulation_becomes_a_p
     let report = report();
     machine.report(&report, &inventory()).await.unwrap();
     let wanted = WantedSet {
-        interest: BTreeSet::from(["openssl".parse().unwrap()]),
+        interest: ["openssl".parse().unwrap()].into(),
         items: vec![WantedItem {
             package: muster_model::PackageKey {
                 name: "openssl".parse().unwrap(),

@@ -13,8 +13,7 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 use muster_fleet::{
-    Change, Decision, Effect, Garbage, GatewayLease, Input, Key, PresenceShard, SourceState, State, Written,
-    step,
+    Change, Effect, Garbage, GatewayLease, Input, Key, PresenceShard, SourceState, State, Written, step,
 };
 use muster_model::*;
 use muster_planner::plan;
@@ -296,7 +295,7 @@ fn name(n: usize) -> MachineName {
 
 fn wanted_of(effect: &Effect) -> Option<Digest> {
     match effect {
-        Effect::RecordMachine { decision, .. } => Some(Decision::clone(decision).wanted_digest),
+        Effect::RecordMachine { decision, .. } => Some(decision.plan.wanted.digest()),
         _ => None,
     }
 }

@@ -252,7 +252,10 @@ pub(crate) fn machine(number: usize, inventory: Digest, now: Instant) -> Machine
             command_line: "BOOT_IMAGE=/vmlinuz root=/dev/vda1 ro quiet".into(),
         }
         .into(),
-        boot: Boot { id: format_smolstr!("8e7c0000-0000-4000-8000-{number:012}"), time: now - DAY * 20 },
+        boot: Boot {
+            id: format_smolstr!("8e7c0000-0000-4000-8000-{number:012}").into(),
+            time: now - DAY * 20,
+        },
         reboot_required: None,
         inventory,
         dpkg_interrupted: false,

@@ -390,7 +390,7 @@ mod tests {
             package: archive.key(&name.parse().unwrap()),
             version: version.map(|version| version.parse().unwrap()),
         };
-        WantedSet { interest: BTreeSet::new(), items: items.iter().map(item).collect() }
+        WantedSet { items: items.iter().map(item).collect(), ..WantedSet::default() }
     }
 
     fn says(archive: &Archive, dpkg: &Dpkg, items: &[(&str, Option<&str>)]) -> String {

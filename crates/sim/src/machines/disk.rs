@@ -1,6 +1,5 @@
 //! What a fake machine has on its disk: one JSON file, replaced as a whole, so that it can be stopped anywhere.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -90,7 +89,7 @@ impl Disk {
                 loader: Loader::default(),
                 reboot_since: None,
                 dpkg: Dpkg::default(),
-                wanted: WantedSet { interest: BTreeSet::new(), items: vec![] },
+                wanted: WantedSet::default(),
                 proposed: None,
                 busy_until: None,
                 journal: Journal::default(),

@@ -481,7 +481,7 @@ impl Machine {
             }
             .into(),
             boot: Boot {
-                id: self.disk.boot_id(self.shared.options.seed, self.n).into(),
+                id: self.disk.boot_id(self.shared.options.seed, self.n).as_str().into(),
                 time: self.disk.booted,
             },
             reboot_required: self.disk.reboot_since.map(|since| RebootRequired {

@@ -15,8 +15,8 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use muster_journal::{Moment, Progress};
 use muster_model::{
-    Activity, ActivityName, Instant, Inventory, MachineName, OutcomeReason, Phase, Proposal, ProposalKey,
-    Report, Uid, WantedSet,
+    Activity, ActivityName, BootId, Instant, Inventory, MachineName, OutcomeReason, Phase, Proposal,
+    ProposalKey, Report, Uid, WantedSet,
 };
 use smol_str::{SmolStr, format_smolstr};
 
@@ -41,7 +41,7 @@ pub(crate) struct Gateway {
     left: BTreeMap<MachineName, Instant>,
     publishing: bool,
     /// By identity: a machine that is enrolled anew begins anew.
-    boots: BTreeMap<Uid, VecDeque<SmolStr>>,
+    boots: BTreeMap<Uid, VecDeque<BootId>>,
     polls: BTreeSet<usize>,
 }
 

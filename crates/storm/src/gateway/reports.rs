@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use muster_model::{Inventory, Proposal, ProposalKey, Report, Reported, Uid, WantedSet};
-use smol_str::{SmolStr, ToSmolStr};
+use muster_model::{BootId, Inventory, Proposal, ProposalKey, Report, Reported, Uid, WantedSet};
+use smol_str::ToSmolStr;
 
 use super::Word;
 use crate::api::{Kind, Value};
@@ -71,7 +71,7 @@ impl Storm {
     }
 
     /// A boot never comes back after another: A, B, A, B are two machines with one identity.
-    fn is_duplicate(&mut self, g: usize, identity: Uid, boot: &SmolStr) -> bool {
+    fn is_duplicate(&mut self, g: usize, identity: Uid, boot: &BootId) -> bool {
         let boots = self.gateways[g].boots.entry(identity).or_default();
         if boots.back() != Some(boot) {
             boots.push_back(boot.clone());

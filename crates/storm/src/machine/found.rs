@@ -62,7 +62,7 @@ impl Host {
             let mut report = recorded.report.clone();
             report.kernel.booted = self.release.clone();
             report.kernel.command_line = self.line.clone();
-            report.boot = Boot { id: self.boot_id(), time: self.booted_at() };
+            report.boot = Boot { id: self.boot_id().into(), time: self.booted_at() };
             report.last_activity = report.last_activity.max(self.journal.last_finished());
             return report;
         }
@@ -93,7 +93,7 @@ impl Host {
                 command_line: self.line.clone(),
             }
             .into(),
-            boot: Boot { id: self.boot_id(), time: self.booted_at() },
+            boot: Boot { id: self.boot_id().into(), time: self.booted_at() },
             reboot_required: self.reboot_since.map(|since| RebootRequired {
                 since,
                 packages: newest

@@ -171,7 +171,7 @@ impl Host {
 
     pub(crate) fn boot_id(&self) -> SmolStr {
         if let Some(recorded) = self.recorded.as_ref().filter(|_| self.boots == 1) {
-            return recorded.report.boot.id.clone();
+            return recorded.report.boot.id.clone().into();
         }
         format_smolstr!("{}-boot-{}", self.name, self.boots)
     }

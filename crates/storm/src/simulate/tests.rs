@@ -63,7 +63,7 @@ fn machine(name: &str, labels: &[(&str, &str)], inventory: &Digest, now: Instant
             command_line: SmolStr::default(),
         }
         .into(),
-        boot: Boot { id: format_smolstr!("boot-of-{name}"), time: now - MINUTE * 600 },
+        boot: Boot { id: format_smolstr!("boot-of-{name}").into(), time: now - MINUTE * 600 },
         reboot_required: None,
         inventory: inventory.clone(),
         dpkg_interrupted: false,
