@@ -1,7 +1,8 @@
 //! What is enforced where a newer target has yet to come: the last released one (rules O4, O5).
 //!
-//! Only upwards: a machine that is beyond the last released target is left where it is, since its own target is further
-//! still. And only where the version is still on offer there.
+//! Only upwards, and towards what is asked for: a machine that is beyond the last released target is left where it is, since
+//! its own target is further still; and where the target is below what was released, the revision turns back from that, so
+//! that it goes nowhere any more. And only where the version is still on offer there.
 
 use std::rc::Rc;
 
@@ -68,7 +69,8 @@ impl Rollouts {
 }
 
 impl Rollouts {
-    /// The last released version of a requirement's package, where all who ask for it agree and it is above what is installed.
+    /// The last released version of a requirement's package, where all who ask for it agree and it is above what is installed,
+    /// on the way to the target.
     pub(crate) fn last_released(&self, requirement: &Requirement, judged: &Judged) -> Option<&DebianVersion> {
         let Outcome::Change(Some(target)) = &judged.outcome else { return None };
         if requirement.wish == PackageWish::Absent {
@@ -78,7 +80,7 @@ impl Rollouts {
             requirement.by.iter().map(|by| self.tracks[*by].last_released(&requirement.key, target));
         let version = all.next()??;
         let agree = all.all(|other| other == Some(version));
-        (agree && judged.installed.as_ref() < Some(version)).then_some(version)
+        (agree && judged.installed.as_ref() < Some(version) && version < target).then_some(version)
     }
 }
 

@@ -61,6 +61,31 @@ fn a_machine_that_is_new_to_a_baseline_takes_the_last_released_target_at_once_an
     );
 }
 
+// rule: O4, O5, A9
+#[test]
+fn what_a_revision_turns_back_from_goes_nowhere_any_more() {
+    check(
+        "show rollouts
+         baseline fix: openssl = 3.0.15
+         wave canary fix on ring=canary
+         rollout fix openssl=3.2 seen 9h released 2h
+         machine a ring=canary suspended: openssl 3.0.14 -> 3.2 3.0.15
+         machine b: openssl 3.0.14 -> 3.2 3.0.15
+         machine c: openssl - -> 3.2 3.0.15
+         machine d: openssl 3.0.14 -> 3.2 3.0.15
+         activity d-1 Pending 10s: install fix openssl 3.2",
+        expect![[r#"
+            ~ a: Suspended A4: the machine is suspended
+            ~ b: Wave O2: wave canary of PackageBaseline/fix is first: 0 of 1 machine(s) have it
+            ~ c: Wave O2: wave canary of PackageBaseline/fix is first: 0 of 1 machine(s) have it
+            ~ d: Pending A2: d-1 is Pending
+            x d-1: Contradicted
+            # rollout fix openssl=3.0.15: done 0/4, failed 0
+            # rollout fix openssl=3.2: done 0/0, failed 0
+        "#]],
+    );
+}
+
 // rule: O4, O3
 #[test]
 fn where_the_newest_target_is_barred_the_one_before_is_enforced() {
