@@ -42,9 +42,9 @@ impl Guards<'_> {
     }
 }
 
-/// Whether all that the step does is named. A step that changes no package is, if the reboot of its boot is, or the kernel that
-/// it is about, or all that the activity changes. A boot is one thing, for all who ask for it: its kernel is selected, it
-/// reboots, and what runs becomes the default.
+/// Whether all that the step does is named. A reboot is only if it is named itself; another step that changes no package is, if
+/// the reboot of its boot is, or the kernel that it is about, or all that the activity changes. A boot is one thing, for all who
+/// ask for it: its kernel is selected, it reboots, and what runs becomes the default.
 fn names(items: &[&ItemPattern], start: &Start<'_>, step: &Step) -> bool {
     let named =
         |step: &Step, change: &Change| items.iter().any(|item| matches(item, &step.baselines, change));
@@ -57,6 +57,9 @@ fn names(items: &[&ItemPattern], start: &Start<'_>, step: &Step) -> bool {
     let reboot = |item: &&ItemPattern| {
         item.reboot && item.baseline.as_ref().is_none_or(|baseline| boot.contains(baseline))
     };
+    if matches!(step.action, StepAction::Reboot { .. }) {
+        return items.iter().any(reboot);
+    }
     let kernel = steps().any(|other| match &other.action {
         StepAction::SelectKernel(choice) | StepAction::SetDefaultKernel(choice) => {
             choice.followed.as_ref().is_some_and(|followed| {

@@ -327,8 +327,8 @@ fn a_boot_is_one_thing_for_all_who_ask_for_it() {
 
 // rule: W9
 #[test]
-fn a_reboot_passes_where_the_kernel_is_named_for_any_baseline_that_it_serves() {
-    let named = |baseline: &str| {
+fn a_kernel_that_is_named_for_any_baseline_that_its_boot_serves_passes_and_its_reboot_does_not() {
+    let named = |baseline: &str, covers: &str| {
         let select = r#"{"action": {"SelectKernel": {"release": "6.2", "followed":
             {"package": {"name": "linux-image-amd64", "architecture": "amd64"}, "version": "2"}}},
             "baselines": [{"kind": "KernelBaseline", "name": "boot"}], "timeout": "10m"}"#;
@@ -340,7 +340,7 @@ fn a_reboot_passes_where_the_kernel_is_named_for_any_baseline_that_it_serves() {
         story(
             &format!(
                 "00:00 kernel-baseline boot
-             00:00 window night {{\"covers\": [\"Reboot\"]}}
+             00:00 window night {{\"covers\": [\"{covers}\"]}}
              04:00 override urgent {{\"windows\": [\"night\"], \"items\": [{item}]}}
              05:00 create a-1 only {{\"spec\": {{\"steps\": [{select}, {reboot}]}}}}"
             )
@@ -349,8 +349,11 @@ fn a_reboot_passes_where_the_kernel_is_named_for_any_baseline_that_it_serves() {
             .replace("\n            [{", " [{"),
         )
     };
-    assert!(judged(&named("other")).contains("Reboot started at"), "{}", judged(&named("other")));
-    assert!(!judged(&named("fix")).contains("Reboot started at"), "{}", judged(&named("fix")));
+    let outside =
+        |baseline, covers| judged(&named(baseline, covers)).contains(&format!("{covers} started at"));
+    assert!(outside("other", "Kernel"), "{}", judged(&named("other", "Kernel")));
+    assert!(!outside("fix", "Kernel"), "{}", judged(&named("fix", "Kernel")));
+    assert!(outside("fix", "Reboot"), "a machine goes down only where that is named");
 }
 
 // rule: W9

@@ -191,6 +191,46 @@ fn a_kernel_that_passes_is_not_called_back_at_once() {
     );
 }
 
+// rule: W9, K2
+#[test]
+fn a_kernel_that_passes_a_freeze_boots_only_where_the_reboot_is_named_too() {
+    let story = |items: &str, has: &str| {
+        format!(
+            "kernel k reboot 30m: linux-image >= 6.1.176
+             window freeze deny overridable: once 2026-11-20T00:00:00Z 2026-12-01T00:00:00Z
+             override cve of freeze until 2h: {items}
+             machine a selects kernels 6.1.0-49=6.1.170{has} runs 6.1.0-49 next 6.1.0-49: linux-image 6.1.170 -> 6.1.176
+             apt with linux-image: linux-image-6.1.0-50 - > 6.1.0-50"
+        )
+    };
+    check(
+        &story("k linux-image 6.1.176", ""),
+        expect![[r#"
+        + a: starts a-1: install linux-image 6.1.170 > 6.1.176 with linux-image-6.1.0-50 - > 6.1.0-50 for k past freeze for Packages by cve past freeze for Kernel by cve
+    "#]],
+    );
+    check(
+        &story("k linux-image 6.1.176; k reboot", ""),
+        expect![[r#"
+        + a: starts a-1: install linux-image 6.1.170 > 6.1.176 with linux-image-6.1.0-50 - > 6.1.0-50 for k | select 6.1.0-50 for k | reboot 6.1.0-50 for k | default 6.1.0-50 for k past freeze for Packages by cve past freeze for Kernel by cve past freeze for Reboot by cve
+    "#]],
+    );
+    let installed =
+        |items| story(items, ",6.1.0-50=6.1.176").replace("linux-image 6.1.170 ->", "linux-image 6.1.176 ->");
+    check(
+        &installed("k linux-image 6.1.176"),
+        expect![[r#"
+        ~ a: Frozen W1: freeze freeze is on, until 2026-12-01T00:00:00Z
+    "#]],
+    );
+    check(
+        &installed("k reboot"),
+        expect![[r#"
+        + a: starts a-1: select 6.1.0-50 for k | reboot 6.1.0-50 for k | default 6.1.0-50 for k past freeze for Kernel by cve past freeze for Reboot by cve
+    "#]],
+    );
+}
+
 // rule: W9, W2
 #[test]
 fn a_kernel_that_passes_takes_nothing_along_that_may_not() {
