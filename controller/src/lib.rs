@@ -6,7 +6,9 @@
 mod clock;
 mod conditions;
 mod create;
+mod kinds;
 mod lease;
+mod mirror;
 mod read;
 mod render;
 mod run;
