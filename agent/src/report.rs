@@ -59,7 +59,7 @@ pub(crate) async fn gather(
         capabilities: capabilities(observe, host).into(),
         os: facts::os(host).into(),
         architecture: gathered.dpkg.native.clone(),
-        reboot_required: kernel::reboot_required(host, &kernel),
+        reboot_required: kernel::reboot_required(host, &kernel).map(Box::new),
         kernel: kernel.into(),
         boot,
         inventory: gathered.digest.clone(),
@@ -67,7 +67,7 @@ pub(crate) async fn gather(
         upgradable: gathered.upgradable,
         security_upgradable: gathered.security_upgradable,
         phasing: gathered.phasing.clone(),
-        failed_units: facts::failed_units(host).await,
+        failed_units: facts::failed_units(host).await.into(),
         hardware: facts::hardware(host).await.into(),
         last_activity,
     })

@@ -11,14 +11,15 @@ use muster_crds::{
 };
 use muster_fleet::Decision;
 use muster_model::{
-    BaselineSummary, BudgetSummary, Estimates, Item, ItemProgress, PackageKey, Rollout, UnitName, Unknown,
-    Unmanaged, Verdict, WindowSummary,
+    ActivityName, BaselineSummary, BudgetSummary, Estimates, Item, ItemProgress, MachineName, PackageKey,
+    Rollout, UnitName, Unknown, Unmanaged, Verdict, WindowSummary,
 };
 
 use crate::conditions::{Finding, fold, whole_seconds};
 
 /// A machine's decision and conditions.
 pub(crate) fn decision(
+    machine: &MachineName,
     decision: &Decision,
     generation: i64,
     old: &[Condition],
@@ -27,7 +28,9 @@ pub(crate) fn decision(
     let plan = &decision.plan;
     let decided = Decided {
         observed_generation: generation,
-        current_activity: decision.current_activity.clone(),
+        current_activity: decision
+            .current_activity
+            .map(|number| ActivityName { machine: machine.clone(), number }),
         highest_activity_number: decision.highest_number,
         first_converged: decision.first_converged.map(whole_seconds),
         revision: decision.revision.clone(),

@@ -289,7 +289,8 @@ impl Writer {
         decision: &muster_fleet::Decision,
     ) -> Outcome {
         let render = |seen: &Seen, now| {
-            let (decision, conditions) = render::decision(decision, seen.generation, &seen.conditions, now);
+            let (decision, conditions) =
+                render::decision(&name, decision, seen.generation, &seen.conditions, now);
             MachineStatus { decision, conditions }
         };
         self.record::<FleetMachine, _>(Key::Machine(name.clone()), name.as_str(), render).await

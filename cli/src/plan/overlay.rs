@@ -183,7 +183,7 @@ fn unheard(name: &MachineName) -> Machine {
         reported: None,
         presence: Presence::Never,
         last_number: 0,
-        holds: BTreeSet::new(),
+        holds: Shared::default(),
         first_converged: None,
     }
 }

@@ -282,7 +282,7 @@ pub(crate) fn report(inventory: &Digest) -> Report {
         upgradable: 1,
         security_upgradable: 0,
         phasing: BTreeMap::new(),
-        failed_units: BTreeSet::new(),
+        failed_units: Default::default(),
         hardware: Hardware::default().into(),
         last_activity: 0,
     }

@@ -77,6 +77,7 @@ pub(crate) fn pass(state: &mut State, now: Instant) -> Vec<Effect> {
     }
     if !state.begun {
         pack(&mut state.world.machines);
+        pack(&mut state.world.activities);
         pack(&mut state.machines);
     }
     state.begun = true;
@@ -309,7 +310,7 @@ fn records(state: &mut State, answers: &[Answer<'_>], now: Instant) -> Vec<Effec
             continue;
         }
         let mut open = state.world.activities_of(name).rev().filter(|one| !one.phase.is_finished());
-        let unfinished = open.next().map(|activity| activity.spec.name.clone());
+        let unfinished = open.next().map(|activity| activity.spec.name.number);
         let decision = decision(state, machine, plan, decided, unfinished, now);
         let key = Key::Machine(name.clone());
         if !old.is_some_and(|old| old.records_like(&decision)) || state.unrecorded.contains(&key) {

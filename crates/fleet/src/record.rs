@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use muster_model::{
-    ActivityName, Instant, Machine, MachinePlan, PackageKey, Presence, Reported, UnitName, Unknown, Verdict,
+    Instant, Machine, MachinePlan, PackageKey, Presence, Reported, Shared, UnitName, Unknown, Verdict,
     failed_since,
 };
 use smol_str::SmolStr;
@@ -16,12 +16,12 @@ use crate::State;
 pub struct Decision {
     /// Verdict, requirements, wanted set.
     pub plan: Arc<MachinePlan>,
-    /// The activity under way.
-    pub current_activity: Option<ActivityName>,
+    /// The number of the activity under way.
+    pub current_activity: Option<u64>,
     /// The highest activity number ever used for it (rule A1).
     pub highest_number: u64,
     /// Holds that are ours (rule V6): on record before they are set.
-    pub holds: BTreeSet<PackageKey>,
+    pub holds: Shared<BTreeSet<PackageKey>>,
     /// When it first converged.
     pub first_converged: Option<Instant>,
     /// The revision that the decision was made from.
@@ -29,7 +29,7 @@ pub struct Decision {
     /// Whether the machine is heard and its report fresh.
     pub reporting: bool,
     /// The units by which it is unhealthy (rule B2).
-    pub failed_units: BTreeSet<UnitName>,
+    pub failed_units: Shared<BTreeSet<UnitName>>,
 }
 
 impl Decision {
@@ -70,14 +70,19 @@ pub(crate) fn decision(
     machine: &Machine,
     plan: Arc<MachinePlan>,
     decided: &MachinePlan,
-    current_activity: Option<ActivityName>,
+    current_activity: Option<u64>,
     now: Instant,
 ) -> Decision {
     let known =
         state.machines.get(&machine.name).and_then(|old| old.first_converged).or(machine.first_converged);
     let converged = matches!(plan.verdict, Verdict::Converged);
     // A hold leaves the record only when the machine shows that it is gone (style 10).
-    let still_held = machine.holds.iter().filter(|hold| is_held(state, machine, hold)).cloned();
+    let mut holds = decided.holds.clone();
+    for hold in machine.holds.iter().filter(|hold| is_held(state, machine, hold)) {
+        if !holds.contains(hold) {
+            holds.insert(hold.clone());
+        }
+    }
     let reporting = matches!(machine.presence, Presence::Present)
         || !matches!(
             plan.verdict,
@@ -86,7 +91,7 @@ pub(crate) fn decision(
     Decision {
         current_activity,
         highest_number: machine.last_number,
-        holds: decided.holds.iter().cloned().chain(still_held).collect(),
+        holds,
         first_converged: known.or_else(|| converged.then_some(now)),
         revision: state.world.revision.clone(),
         reporting,
@@ -105,11 +110,11 @@ fn is_held(state: &State, machine: &Machine, package: &PackageKey) -> bool {
 
 /// The units by which a machine is unhealthy (rule B2): that failed and that one of its baselines names, or that failed since
 /// our last activity.
-fn failed_units(state: &State, machine: &Machine) -> BTreeSet<UnitName> {
-    let Some(Reported { report, .. }) = &machine.reported else { return BTreeSet::new() };
+fn failed_units(state: &State, machine: &Machine) -> Shared<BTreeSet<UnitName>> {
+    let Some(Reported { report, .. }) = &machine.reported else { return Shared::default() };
     // Of most machines there is no more to say.
     if report.failed_units.is_empty() {
-        return BTreeSet::new();
+        return report.failed_units.clone();
     }
     let newest_first = state.world.activities_of(&machine.name).rev().map(AsRef::as_ref);
     let since = failed_since(newest_first, machine, report);

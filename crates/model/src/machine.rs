@@ -38,7 +38,7 @@ pub struct Machine {
     /// The highest activity number ever used for it; 0: none (rule A1).
     pub last_number: u64,
     /// Holds that we set there, on record before they are set (rule V6).
-    pub holds: BTreeSet<PackageKey>,
+    pub holds: Shared<BTreeSet<PackageKey>>,
     /// When it first converged with each baseline that selected it since; its newness is judged by this (rule O5).
     pub first_converged: Option<Instant>,
 }
@@ -114,7 +114,7 @@ pub struct Report {
     pub boot: Boot,
     /// Whether a reboot is required, since when and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reboot_required: Option<RebootRequired>,
+    pub reboot_required: Option<Box<RebootRequired>>,
     /// Digest of the inventory.
     pub inventory: Digest,
     /// Whether dpkg was interrupted and needs `dpkg --configure -a`.
@@ -134,7 +134,7 @@ pub struct Report {
     pub phasing: BTreeMap<SmolStr, u8>,
     /// Units in state `failed`, at most 50.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub failed_units: BTreeSet<UnitName>,
+    pub failed_units: Shared<BTreeSet<UnitName>>,
     /// Hardware facts: CPU, GPUs, virtualization, memory.
     pub hardware: Shared<Hardware>,
     /// The last activity that the agent carried out to its end there; 0: none. Lets numbers survive a lost record.

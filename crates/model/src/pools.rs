@@ -9,13 +9,15 @@ use smol_str::SmolStr;
 
 use crate::{
     ActivitySpec, Capability, Cause, Cover, DebianVersion, Hardware, HealthCheck, Kernel, Machine,
-    ObjectName, Os, Passed, Pool, Report, Reported, Step, StepAction, UnitName,
+    ObjectName, Os, PackageKey, Passed, Pool, Report, Reported, Step, StepAction, UnitName,
 };
 
 /// What machines have alike.
 #[derive(Debug, Default)]
 pub struct MachinePools {
     texts: Pool<BTreeMap<SmolStr, SmolStr>>,
+    holds: Pool<BTreeSet<PackageKey>>,
+    units: Pool<BTreeSet<UnitName>>,
     capabilities: Pool<BTreeSet<Capability>>,
     os: Pool<Os>,
     kernels: Pool<Kernel>,
@@ -26,8 +28,10 @@ impl MachinePools {
     /// Makes a machine hold what others hold already.
     pub fn pool(&mut self, machine: &mut Machine) {
         machine.labels.pool(&mut self.texts);
+        machine.holds.pool(&mut self.holds);
         let Some(Reported { report, facts, .. }) = &mut machine.reported else { return };
-        let Report { capabilities, os, kernel, hardware, .. } = report;
+        let Report { capabilities, os, kernel, hardware, failed_units, .. } = report;
+        failed_units.pool(&mut self.units);
         facts.pool(&mut self.texts);
         capabilities.pool(&mut self.capabilities);
         os.pool(&mut self.os);

@@ -8,7 +8,7 @@ use smol_str::SmolStr;
 use crate::{
     Activity, ActivityName, BaselineRef, Budget, Cover, Digest, Instant, Inventory, KernelBaseline, Machine,
     MachineName, ObjectName, OutcomeReason, PackageBaseline, PackageKey, Policy, Proposal, ProposalKey,
-    RequirementVerdict, Rollout, RolloutApproval, Verdict, Wanted, Window, WindowOverride,
+    RequirementVerdict, Rollout, RolloutApproval, Shared, Verdict, Wanted, Window, WindowOverride,
 };
 
 /// Everything that a decision about one namespace depends on.
@@ -98,7 +98,7 @@ pub struct MachinePlan {
     /// What to report on and to simulate.
     pub wanted: Arc<Wanted>,
     /// Holds that are ours after this plan's start is done (rule V6).
-    pub holds: BTreeSet<PackageKey>,
+    pub holds: Shared<BTreeSet<PackageKey>>,
 }
 
 /// A baseline's totals (rule M1): the four sum to `selected`.

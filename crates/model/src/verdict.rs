@@ -211,7 +211,7 @@ pub enum Suspender {
 }
 
 /// Why nothing will happen unless somebody does something.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
     /// Nothing on offer satisfies the requirement (rule V3).
     Unsatisfiable {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use muster_model::{
     ActivitySpec, BaselineRef, Instant, MachinePlan, PackageKey, PackageWish, ProposalKey, Reason,
-    RequirementVerdict, StepAction, Verdict, WaitingOn, Wanted,
+    RequirementVerdict, Shared, StepAction, Verdict, WaitingOn, Wanted,
 };
 use smol_str::{SmolStr, ToSmolStr, format_smolstr};
 
@@ -70,7 +70,7 @@ pub(crate) struct Draft {
     pub(crate) total: usize,
     pub(crate) wanted: Arc<Wanted>,
     /// Holds that are ours by the report.
-    pub(crate) holds: BTreeSet<PackageKey>,
+    pub(crate) holds: Shared<BTreeSet<PackageKey>>,
     /// What would start.
     pub(crate) spec: Option<Box<ActivitySpec>>,
     /// The proposals that were looked for besides those of the machine's own case.
@@ -80,7 +80,7 @@ pub(crate) struct Draft {
 /// What is not as wanted on one machine.
 pub(crate) fn entries(world: &World<'_>, case: &Case<'_>, states: &States) -> Vec<Entry> {
     let mut entries = Vec::new();
-    let blank = Judged { outcome: Outcome::NotCovered, installed: None, held: false };
+    let blank = Shared::from(Judged { outcome: Outcome::NotCovered, installed: None, held: false });
     for (place, (requirement, state)) in case.merged.enforced.iter().zip(&states.enforced).enumerate() {
         if *state != State::Met {
             let judged = case.evaluation.judged.get(place).unwrap_or(&blank);

@@ -10,8 +10,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use muster_model::{
-    DebianVersion, Digest, Inventory, Package, PackageKey, ProposalKey, Reason, Snapshot, Transaction,
-    Wanted, WantedItem, WantedSet,
+    DebianVersion, Digest, Inventory, Package, PackageKey, ProposalKey, Reason, Shared, Snapshot,
+    Transaction, Wanted, WantedItem, WantedSet,
 };
 
 use crate::draft::Words;
@@ -27,9 +27,9 @@ use crate::target::{Judged, Outcome, judge};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Judgement {
     /// Along `Merged::enforced`; empty without an inventory.
-    pub(crate) judged: Vec<Judged>,
+    pub(crate) judged: Vec<Shared<Judged>>,
     /// Along `Merged::observed`.
-    pub(crate) observed: Vec<Judged>,
+    pub(crate) observed: Vec<Shared<Judged>>,
     /// Holds of ours that nothing wants any more (rule V6).
     pub(crate) lifts: BTreeSet<PackageKey>,
     /// The packages whose candidates apt keeps back there for now.
@@ -77,7 +77,8 @@ impl Judgement {
         kept_back: KeptBack,
         kernels: &Kernels,
     ) -> Self {
-        let judge = |one: &Arc<Requirement>| judge(resources, one, inventory, our_holds, &kept_back);
+        let judge =
+            |one: &Arc<Requirement>| Shared::from(judge(resources, one, inventory, our_holds, &kept_back));
         let judged = merged.enforced.iter().map(judge).collect();
         let observed = merged.observed.iter().map(judge).collect();
         let held = |key: &&PackageKey| inventory.holds(key);
@@ -126,7 +127,7 @@ impl Judgement {
 
     /// Whether one may stand for the other, to the letter. What is hard to compare and rare is taken to differ.
     pub(crate) fn is_alike(&self, other: &Self) -> bool {
-        let are_alike = |left: &[Judged], right: &[Judged]| {
+        let are_alike = |left: &[Shared<Judged>], right: &[Shared<Judged>]| {
             left.len() == right.len() && left.iter().zip(right).all(|(left, right)| left.is_alike(right))
         };
         let Self { judged, observed, lifts, kept_back, selects_kernels, spares } = self;

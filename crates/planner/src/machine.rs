@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use muster_model::{
-    Activity, BaselineRef, Capability, Machine, PackageKey, Presence, Reason, Snapshot, StepAction,
+    Activity, BaselineRef, Capability, Machine, PackageKey, Presence, Reason, Shared, Snapshot, StepAction,
     Suspender, Unmanaged, Verdict, WaitingOn, kernel_release,
 };
 
@@ -307,12 +307,16 @@ fn refuse(states: &mut States, choice: &Choice) {
 }
 
 /// Holds that are ours: those on record that are still set, or are wanted, or may be set by what is under way (rule V6).
-fn holds(case: &Case<'_>) -> BTreeSet<PackageKey> {
+fn holds(case: &Case<'_>) -> Shared<BTreeSet<PackageKey>> {
     let Machine { holds, .. } = case.machine;
     let unsure = case.history.unfinished().is_some() || case.history.awaits_report(case.machine);
     let Some(inventory) = case.evaluation.inventory.filter(|_| !unsure) else { return holds.clone() };
     let wanted = |key: &PackageKey| case.merged.about(key).is_some_and(|requirement| requirement.hold);
-    holds.iter().filter(|key| inventory.holds(key) || wanted(key)).cloned().collect()
+    let stays = |key: &&PackageKey| inventory.holds(key) || wanted(key);
+    if holds.iter().all(|key| stays(&key)) {
+        return holds.clone();
+    }
+    holds.iter().filter(stays).cloned().collect()
 }
 
 /// Whether some baseline wants the machine rebooted when it says that it must be.

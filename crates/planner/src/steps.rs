@@ -51,7 +51,7 @@ pub(crate) fn compose(
         health: health(world.resources, &steps).into(),
         steps: steps.into(),
         cause: Cause { revision: world.snapshot.revision.clone(), proposal }.into(),
-        failed_units: case.reported.map(|one| one.report.failed_units.clone()).unwrap_or_default().into(),
+        failed_units: case.reported.map(|one| one.report.failed_units.clone()).unwrap_or_default(),
         budgets: case
             .picked
             .budgets
@@ -192,7 +192,7 @@ fn kernel_opening(
 
 /// What is done about packages, and not by a boot.
 fn about_packages(case: &Case<'_>, states: &mut States, each: impl FnMut(&mut State)) {
-    let judged = case.evaluation.judged.iter().map(Some).chain(std::iter::repeat(None));
+    let judged = case.evaluation.judged.iter().map(|judged| Some(&**judged)).chain(std::iter::repeat(None));
     let enforced = states.enforced.iter_mut().zip(judged);
     let boots = |judged: Option<&Judged>| judged.is_some_and(|judged| judged.outcome.boots().is_some());
     let packages = enforced.filter(|(_, judged)| !boots(*judged)).map(|(state, _)| state);

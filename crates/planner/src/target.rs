@@ -15,7 +15,7 @@ use crate::select::Resources;
 const OFFERS_LISTED: usize = 5;
 
 /// What one requirement comes to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Outcome {
     /// As wanted, hold included.
     Met,
@@ -52,7 +52,7 @@ impl Outcome {
 }
 
 /// A requirement's outcome, with what is there.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Judged {
     pub(crate) outcome: Outcome,
     pub(crate) installed: Option<DebianVersion>,

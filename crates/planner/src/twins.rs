@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use muster_model::{Digest, Inventory, Machine, PackageKey, Pool, Report};
+use muster_model::{Digest, Inventory, Machine, PackageKey, Pool, Report, Shared};
 
 use crate::evaluate::Judgement;
 use crate::kernel::Kernels;
@@ -16,6 +16,7 @@ use crate::phasing::KeptBack;
 use crate::rollout::{Held, Share};
 use crate::select::Resources;
 use crate::summary::{Conflicts, conflicts};
+use crate::target::Judged;
 use crate::upgrade::{Known, extended};
 
 /// Of one set of requirements, so many of the last different judgements are looked through: most inventories come to the
@@ -46,7 +47,7 @@ struct Key {
     /// The address of what is asked, which `Mergers` keeps where it is.
     merged: usize,
     inventory: Digest,
-    holds: BTreeSet<PackageKey>,
+    holds: Shared<BTreeSet<PackageKey>>,
     kept_back: KeptBack,
     kernels: Kernels,
 }
@@ -60,6 +61,7 @@ pub(crate) struct Twins {
     judgements: BTreeMap<usize, Vec<Arc<Judgement>>>,
     shares: Pool<Share>,
     held: Pool<Held>,
+    judged: Pool<Judged>,
     /// What is kept, in requirements.
     kept: usize,
 }
@@ -113,8 +115,8 @@ impl Twins {
     /// Forgets all, once it is too much for a fleet of so many machines.
     pub(crate) fn trim(&mut self, machines: usize) {
         if self.kept > LEAST_KEPT + KEPT_A_MACHINE * machines {
-            let (shares, held) = (std::mem::take(&mut self.shares), std::mem::take(&mut self.held));
-            *self = Self { shares, held, ..Self::default() };
+            let Self { shares, held, judged, .. } = std::mem::take(self);
+            *self = Self { shares, held, judged, ..Self::default() };
         }
     }
 
@@ -134,7 +136,7 @@ impl Twins {
     }
 
     /// The judgement as it is held already, if it is.
-    fn alike(&mut self, merged: usize, judgement: Judgement) -> Arc<Judgement> {
+    fn alike(&mut self, merged: usize, mut judgement: Judgement) -> Arc<Judgement> {
         let last = self.judgements.entry(merged).or_default();
         if let Some(known) = last.iter().find(|known| known.is_alike(&judgement)) {
             return known.clone();
@@ -143,6 +145,8 @@ impl Twins {
             last.remove(0);
         }
         self.kept += judgement.judged.len() + judgement.observed.len();
+        let outcomes = judgement.judged.iter_mut().chain(&mut judgement.observed);
+        outcomes.for_each(|one| one.pool_if(&mut self.judged, Judged::is_alike));
         let judgement = Arc::new(judgement);
         last.push(judgement.clone());
         judgement
@@ -156,7 +160,7 @@ mod tests {
     use super::*;
     use crate::merge::Alone;
     use crate::select::Picked;
-    use crate::target::{Judged, Outcome};
+    use crate::target::Outcome;
 
     #[test]
     fn what_is_kept_of_machines_without_twins_does_not_grow_beyond_the_fleet() {
@@ -169,10 +173,9 @@ mod tests {
         let mut twins = Twins::default();
         let mut come = |number: usize, machines: usize| {
             let mut judgement = Judgement::default();
-            judgement.judged.resize_with(100, || Judged {
-                outcome: Outcome::Met,
-                installed: Some(DebianVersion::parse(&number.to_string()).unwrap()),
-                held: false,
+            judgement.judged.resize_with(100, || {
+                let installed = Some(DebianVersion::parse(&number.to_string()).unwrap());
+                Judged { outcome: Outcome::Met, installed, held: false }.into()
             });
             twins.made(0, merged.clone(), judgement, None);
             twins.trim(machines);

@@ -205,7 +205,7 @@ pub fn report(
         next_boot: report.kernel.next_boot.clone(),
         reboot_required: report.reboot_required.is_some(),
         dpkg_interrupted: report.dpkg_interrupted,
-        failed_units: report.failed_units.clone(),
+        failed_units: (*report.failed_units).clone(),
         last_activity: report.last_activity,
         packages: packages.collect(),
     }

@@ -239,7 +239,7 @@ fn reported() -> Machine {
         }),
         presence: Presence::Never,
         last_number: 0,
-        holds: BTreeSet::new(),
+        holds: Default::default(),
         first_converged: None,
     }
 }

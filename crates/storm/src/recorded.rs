@@ -160,7 +160,7 @@ impl Recorded {
             let required = self
                 .report
                 .reboot_required
-                .get_or_insert_with(|| RebootRequired { since: now, packages: BTreeSet::new() });
+                .get_or_insert_with(|| Box::new(RebootRequired { since: now, packages: BTreeSet::new() }));
             required.packages.insert(SmolStr::new(package.as_str()));
         }
     }

@@ -268,7 +268,7 @@ pub(crate) fn machine(
         reported: None,
         presence: Presence::Never,
         last_number: 0,
-        holds: BTreeSet::new(),
+        holds: Default::default(),
         first_converged: None,
     }
 }

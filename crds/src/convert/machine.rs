@@ -85,9 +85,11 @@ impl Reader {
         let inventory = self.read(at("inventory"), "", Digest::parse(&reported.inventory));
         let kernel = self.kernel(&reported.kernel);
         let failed_units = self.units(&at("failedUnits"), &reported.failed_units);
-        let reboot_required = reported.reboot_required.as_ref().map(|required| RebootRequired {
-            since: required.since_time.0,
-            packages: required.packages.iter().map(Into::into).collect(),
+        let reboot_required = reported.reboot_required.as_ref().map(|required| {
+            Box::new(RebootRequired {
+                since: required.since_time.0,
+                packages: required.packages.iter().map(Into::into).collect(),
+            })
         });
         Some(Reported {
             session: reported.session,
@@ -112,7 +114,7 @@ impl Reader {
                 upgradable: reported.upgradable,
                 security_upgradable: reported.security_upgradable,
                 phasing: reported.phasing.iter().map(|(update, draw)| (update.into(), *draw)).collect(),
-                failed_units: failed_units?,
+                failed_units: failed_units?.into(),
                 hardware: hardware(&reported.hardware).into(),
                 last_activity: reported.last_activity,
             },

@@ -189,10 +189,10 @@ pub(crate) fn reported() -> Reported {
         }
         .into(),
         boot: Boot { id: "5a0c9f0e".into(), time: instant("2026-10-01T01:00:00Z") },
-        reboot_required: Some(RebootRequired {
+        reboot_required: Some(Box::new(RebootRequired {
             since: instant("2026-10-01T02:00:00Z"),
             packages: ["libc6".into()].into(),
-        }),
+        })),
         inventory: Digest::of(b"inventory"),
         dpkg_interrupted: false,
         upgradable: 12,

@@ -1,6 +1,5 @@
 //! A FleetMachine stays small, since there are a hundred thousand of them.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use muster_crds::{
@@ -66,7 +65,7 @@ fn a_machine_with_much_to_say_takes_less_than_8_kib() {
                 .map(|key| WantedItem { package: key.clone(), version: Some(version("1:2.3-4")) })
                 .collect(),
         })),
-        holds: BTreeSet::from([packages[0].clone()]),
+        holds: [packages[0].clone()].into(),
     };
     let decided = Decided {
         observed_generation: 3,

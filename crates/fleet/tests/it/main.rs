@@ -90,7 +90,7 @@ fn report(inventory: &Digest) -> Report {
         upgradable: 1,
         security_upgradable: 0,
         phasing: BTreeMap::new(),
-        failed_units: BTreeSet::new(),
+        failed_units: Default::default(),
         hardware: Hardware::default().into(),
         last_activity: 0,
     }
@@ -176,7 +176,7 @@ impl World {
             }),
             presence: Presence::Never,
             last_number: 0,
-            holds: BTreeSet::new(),
+            holds: Default::default(),
             first_converged: None,
         };
         change(&mut machine);

@@ -302,7 +302,7 @@ pub(crate) fn machine(number: usize, inventory: Digest, now: Instant) -> Machine
         }),
         presence: Presence::Present,
         last_number: 1,
-        holds: BTreeSet::new(),
+        holds: Default::default(),
         first_converged: Some(now - DAY * 10),
     }
 }

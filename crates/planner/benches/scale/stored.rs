@@ -26,7 +26,7 @@ struct StoredMachine {
     retried_through: u64,
     reported: Option<Reported>,
     last_number: u64,
-    holds: BTreeSet<PackageKey>,
+    holds: Shared<BTreeSet<PackageKey>>,
     first_converged: Option<Instant>,
 }
 

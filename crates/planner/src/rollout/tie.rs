@@ -166,7 +166,7 @@ impl Rollouts {
             lists.is_some_and(|lists| self.tracks[baseline].has_offered(item, lists))
         };
         for (place, requirement) in merged.enforced.iter().enumerate() {
-            let judged = evaluation.judged.get(place);
+            let judged = evaluation.judged.get(place).map(|judged| &**judged);
             let aim = judged.and_then(|judged| aim_of(evaluation, requirement, judged));
             for baseline in requirement.by.iter().copied() {
                 for (number, item) in self.tracks[baseline].open_items_of(&requirement.key) {

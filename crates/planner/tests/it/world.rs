@@ -355,14 +355,16 @@ fn reported(world: &mut World, words: &Words<'_>, body: &str) -> Reported {
         architecture,
         kernel: kernels(words).into(),
         boot: Boot { id: "boot".into(), time: world.ago(words.value("booted").unwrap_or("100h")) },
-        reboot_required: words.value("reboot-required").map(|since| RebootRequired {
-            since: world.ago(since),
-            packages: words
-                .value("for")
-                .into_iter()
-                .flat_map(|all| all.split(','))
-                .map(SmolStr::new)
-                .collect(),
+        reboot_required: words.value("reboot-required").map(|since| {
+            Box::new(RebootRequired {
+                since: world.ago(since),
+                packages: words
+                    .value("for")
+                    .into_iter()
+                    .flat_map(|all| all.split(','))
+                    .map(SmolStr::new)
+                    .collect(),
+            })
         }),
         inventory: digest,
         dpkg_interrupted: words.has("interrupted"),

@@ -484,9 +484,11 @@ impl Machine {
                 id: self.disk.boot_id(self.shared.options.seed, self.n).as_str().into(),
                 time: self.disk.booted,
             },
-            reboot_required: self.disk.reboot_since.map(|since| RebootRequired {
-                since,
-                packages: newest.map(|release| format!("{IMAGE}{release}").into()).into_iter().collect(),
+            reboot_required: self.disk.reboot_since.map(|since| {
+                Box::new(RebootRequired {
+                    since,
+                    packages: newest.map(|release| format!("{IMAGE}{release}").into()).into_iter().collect(),
+                })
             }),
             inventory: self.inventory_digest(),
             dpkg_interrupted: false,

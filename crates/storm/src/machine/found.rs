@@ -94,19 +94,21 @@ impl Host {
             }
             .into(),
             boot: Boot { id: self.boot_id().into(), time: self.booted_at() },
-            reboot_required: self.reboot_since.map(|since| RebootRequired {
-                since,
-                packages: newest
-                    .map(|release| format_smolstr!("linux-image-{release}"))
-                    .into_iter()
-                    .collect(),
+            reboot_required: self.reboot_since.map(|since| {
+                Box::new(RebootRequired {
+                    since,
+                    packages: newest
+                        .map(|release| format_smolstr!("linux-image-{release}"))
+                        .into_iter()
+                        .collect(),
+                })
             }),
             inventory,
             dpkg_interrupted: !self.dpkg.broken.is_empty(),
             upgradable: u32::try_from(upgradable.count()).unwrap_or(u32::MAX),
             security_upgradable: 0,
             phasing: std::collections::BTreeMap::new(),
-            failed_units: self.failed_units.clone(),
+            failed_units: self.failed_units.clone().into(),
             hardware: Hardware { virtualization: "kvm".into(), ..Hardware::default() }.into(),
             last_activity: self.journal.last_finished(),
         }

@@ -280,7 +280,8 @@ fn reboots_take_their_time_freezes_hold_and_the_silent_stay_silent() {
     fix.reboot.policy = RebootWhen::WhenRequired;
     let now = world.now;
     edit(&mut world, "m0000", |machine| {
-        report(machine).reboot_required = Some(RebootRequired { since: now, packages: BTreeSet::new() });
+        report(machine).reboot_required =
+            Some(Box::new(RebootRequired { since: now, packages: BTreeSet::new() }));
     });
     edit(&mut world, "m0001", |machine| drop(machine.labels.insert("frozen".into(), "yes".into())));
     edit(&mut world, "m0002", |machine| {
