@@ -2,7 +2,6 @@
 //! Values here are in the version of the request; [`to_stored`] turns them around at the end.
 
 use jiff::Timestamp;
-use rand::Rng as _;
 use serde_json::{Value, json};
 
 use crate::managed;
@@ -12,7 +11,7 @@ use crate::query::{Unknown, WriteOptions};
 use crate::registry::{Nature, Resource};
 use crate::server::Ask;
 use crate::status::{Fault, cause};
-use crate::{builtin, definition, definition_schema, events, typed};
+use crate::{builtin, definition, definition_schema, events, names, typed};
 
 /// Longest base of a generated name: with its five random characters it is still a label.
 const GENERATED: usize = 58;
@@ -99,9 +98,9 @@ pub(crate) fn create(ask: &Ask<'_>, object: &mut Value) -> Result<(), Fault> {
             return Err(ask.fault(causes, ""));
         }
         let end = base.char_indices().nth(GENERATED).map_or(base.len(), |(index, _)| index);
-        meta["name"] = format!("{}{}", &base[..end], random_suffix()).into();
+        meta["name"] = format!("{}{}", &base[..end], names::suffix()).into();
     }
-    meta["uid"] = uuid::Uuid::new_v4().to_string().into();
+    meta["uid"] = names::unique().into();
     meta["creationTimestamp"] = seconds(ask.inner.clock.now()).into();
     if has_generation(&ask.resource) {
         meta["generation"] = 1.into();
@@ -363,13 +362,6 @@ pub(crate) fn to_stored(resource: &Resource, object: &mut Value) {
 /// Whole seconds, as in object metadata.
 pub(crate) fn seconds(time: Timestamp) -> String {
     format!("{time:.0}")
-}
-
-fn random_suffix() -> String {
-    // No vowels and no look-alikes, as in Kubernetes: no generated name is ever a word.
-    const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-    let mut dice = rand::rng();
-    (0..5).map(|_| char::from(LETTERS[dice.random_range(0..LETTERS.len())])).collect()
 }
 
 pub(crate) fn remove(object: &mut Value, field: &str) {

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::access::Identity;
 use crate::json;
-use crate::route::Target;
+use crate::route::{Route, Target};
 use crate::store::OpenError;
 
 /// Lines that may wait for the disk. More make requests wait: an audit file with gaps proves nothing.
@@ -34,7 +34,7 @@ pub(crate) struct Record {
     /// Whom they impersonate, if anybody.
     pub acting: Option<Identity>,
     pub user_agent: String,
-    pub target: Option<Target>,
+    pub route: Route,
     pub received: Timestamp,
 }
 
@@ -111,7 +111,7 @@ fn line(record: &Record, code: u16, name: &str, now: Timestamp) -> Vec<u8> {
 
 /// One event, as `audit.k8s.io/v1` has it. Written by hand: every request pays for it.
 fn event(line: &mut String, record: &Record, code: u16, name: &str, now: Timestamp) -> fmt::Result {
-    let Record { id, verb, uri, peer, identity, acting, user_agent, target, received } = record;
+    let Record { id, verb, uri, peer, identity, acting, user_agent, route, received } = record;
     line.push_str(
         r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","stage":"ResponseComplete""#,
     );
@@ -124,7 +124,7 @@ fn event(line: &mut String, record: &Record, code: u16, name: &str, now: Timesta
     }
     let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     write!(line, r#","sourceIPs":["{peer}"],"responseStatus":{{"metadata":{{}},"code":{code}}}"#)?;
-    if let Some(target) = target {
+    if let Route::Resource(target) = route {
         let Target { group, version, resource, namespace, name: asked, subresource, watch: _ } = target;
         line.push_str(r#","objectRef":{"resource":"#);
         json::write_text(line, resource);
@@ -145,18 +145,22 @@ fn event(line: &mut String, record: &Record, code: u16, name: &str, now: Timesta
     writeln!(line, r#","requestReceivedTimestamp":"{received:.6}","stageTimestamp":"{now:.6}"}}"#)
 }
 
-fn member(line: &mut String, key: &str, value: &str) {
-    line.push(',');
-    json::write_text(line, key);
-    line.push(':');
+/// A key of ours, which has nothing to escape.
+fn key(line: &mut String, key: &str) {
+    line.push_str(",\"");
+    line.push_str(key);
+    line.push_str("\":");
+}
+
+fn member(line: &mut String, name: &str, value: &str) {
+    key(line, name);
     json::write_text(line, value);
 }
 
-fn user(line: &mut String, key: &str, identity: &Identity) {
+fn user(line: &mut String, name: &str, identity: &Identity) {
     let Identity { user, groups } = identity;
-    line.push(',');
-    json::write_text(line, key);
-    line.push_str(r#":{"groups":["#);
+    key(line, name);
+    line.push_str(r#"{"groups":["#);
     for (index, group) in groups.iter().enumerate() {
         if index > 0 {
             line.push(',');
@@ -185,7 +189,7 @@ mod tests {
             identity: Identity::new(odd, &["one", odd]),
             acting: Some(Identity::new("ann", &[])),
             user_agent: odd.to_owned(),
-            target: Some(Target {
+            route: Route::Resource(Target {
                 group: "muster.dev".to_owned(),
                 version: "v1alpha1".to_owned(),
                 resource: "things".to_owned(),

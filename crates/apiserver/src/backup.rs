@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::names;
 use crate::reply::Reply;
 use crate::server::Inner;
 use crate::status::Fault;
@@ -36,7 +37,7 @@ pub(crate) async fn answer(inner: std::sync::Arc<Inner>) -> Result<Reply, Fault>
     let Some(beside) = inner.path.clone() else { return Err(Fault::no_page()) };
     let copy = move || {
         // Beside the store, so that its secrets stay where they are kept.
-        let path = beside.with_extension(format!("{}.backup", uuid::Uuid::new_v4()));
+        let path = beside.with_extension(format!("{}.backup", names::unique()));
         write(&inner, &path).map_err(|error| Fault::internal(error.to_string()))?;
         let bytes = std::fs::read(&path);
         // A copy that stays does no harm but to space.

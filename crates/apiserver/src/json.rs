@@ -139,20 +139,27 @@ pub(crate) fn write(out: &mut String, value: &Value) {
             }
             out.push(']');
         }
-        Value::Object(members) => {
-            out.push('{');
-            for (index, (name, value)) in members.iter().enumerate() {
-                if index > 0 {
-                    out.push(',');
-                }
-                write_text(out, name);
-                out.push(':');
-                write(out, value);
-            }
-            out.push('}');
-        }
+        Value::Object(_) => write_members(out, value, |out, _, value| write(out, value)),
         Value::Null | Value::Bool(_) | Value::Number(_) => by_serde(out, value),
     }
+}
+
+/// Appends an object as JSON, its values as `write_value` does. What is no object has no members.
+pub(crate) fn write_members(
+    out: &mut String,
+    object: &Value,
+    mut write_value: impl FnMut(&mut String, &str, &Value),
+) {
+    out.push('{');
+    for (index, (name, value)) in object.as_object().into_iter().flatten().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        write_text(out, name);
+        out.push(':');
+        write_value(out, name, value);
+    }
+    out.push('}');
 }
 
 /// Appends a text as JSON.
@@ -172,16 +179,17 @@ fn by_serde(out: &mut String, value: &Value) {
 /// Is there nothing to escape: no control character, quote or backslash? Eight bytes at a time.
 fn is_plain(bytes: &[u8]) -> bool {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    // The high bit of each byte that is below `n`, and perhaps of others behind one that is.
-    let below = |word: u64, n: u64| word.wrapping_sub(ONES * n) & !word;
+    // In the high bit of each byte of ASCII that is below `n`, and perhaps of others behind one that is.
+    let below = |word: u64, n: u64| word.wrapping_sub(ONES * n);
     let (words, rest) = bytes.as_chunks::<8>();
-    let found = |word: u64| {
-        below(word, 0x20)
-            | below(word ^ (ONES * u64::from(b'"')), 1)
-            | below(word ^ (ONES * u64::from(b'\\')), 1)
-    };
-    words.iter().all(|word| found(u64::from_ne_bytes(*word)) & (ONES << 7) == 0)
-        && rest.iter().all(|byte| *byte >= 0x20 && *byte != b'"' && *byte != b'\\')
+    let mut found = 0;
+    for word in words {
+        let word = u64::from_ne_bytes(*word);
+        let quote = word ^ (ONES * u64::from(b'"'));
+        let backslash = word ^ (ONES * u64::from(b'\\'));
+        found |= (below(word, 0x20) | below(quote, 1) | below(backslash, 1)) & !word;
+    }
+    found & (ONES << 7) == 0 && rest.iter().all(|byte| *byte >= 0x20 && *byte != b'"' && *byte != b'\\')
 }
 
 #[cfg(test)]

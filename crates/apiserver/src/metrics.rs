@@ -52,7 +52,9 @@ impl Metrics {
     pub(crate) fn count(&self, verb: &str, resource: &str, manager: &str, code: u16) {
         let manager = {
             let mut known = self.managers.lock().unwrap_or_else(PoisonError::into_inner);
-            if known.contains(manager) || known.len() < MANAGERS {
+            if known.contains(manager) {
+                manager
+            } else if known.len() < MANAGERS {
                 known.insert(manager.to_owned());
                 manager
             } else {

@@ -1,9 +1,24 @@
-//! What names, labels and annotations may look like. Each check returns the complaint in the real server's words.
+//! What names, labels and annotations may look like, and names that nobody has to choose. Each check returns the complaint in the real server's words.
+
+use rand::Rng as _;
 
 const QUALIFIED: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
 const VALUE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
+
+/// A name that nothing else has: a random UUID. (`Uuid::new_v4` would ask the kernel each time.)
+pub(crate) fn unique() -> String {
+    uuid::Builder::from_random_bytes(rand::random()).into_uuid().to_string()
+}
+
+/// The end of a generated name.
+pub(crate) fn suffix() -> String {
+    // No vowels and no look-alikes, as in Kubernetes: no generated name is ever a word.
+    const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+    let mut dice = rand::rng();
+    (0..5).map(|_| char::from(LETTERS[dice.random_range(0..LETTERS.len())])).collect()
+}
 
 fn too_long(limit: usize) -> Option<String> {
     Some(format!("must be no more than {limit} bytes"))

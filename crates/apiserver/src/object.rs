@@ -59,12 +59,10 @@ pub(crate) struct Owner {
 }
 
 impl Stored {
-    /// Serialises and parses; `fields` are the selectable paths of the kind.
-    pub(crate) fn new(object: &Value, fields: &[Arc<str>]) -> Self {
-        let mut body = String::with_capacity(OBJECT);
-        json::write(&mut body, object);
-        // A copy of the right size: what grew to hold it is up to twice as large, and an object may be kept for ever.
-        Self { body: Bytes::copy_from_slice(body.as_bytes()), meta: Meta::of(object, fields) }
+    /// What the store wrote; `fields` are the selectable paths of the kind.
+    pub(crate) fn read(body: Bytes, fields: &[Arc<str>]) -> Result<Self, serde_json::Error> {
+        let meta = Meta::of(&serde_json::from_slice(&body)?, fields);
+        Ok(Self { body, meta })
     }
 
     /// The object again.
@@ -83,6 +81,45 @@ impl Stored {
                 None => field_text(&self.value(), path),
             },
         }
+    }
+}
+
+/// An object on its way to the store: written as far as it can be before the writer gives it a version, so that the one
+/// thread that all writes share has little to do for it.
+pub(crate) struct Draft {
+    text: String,
+    /// Where in the text the version goes.
+    gap: usize,
+    meta: Meta,
+}
+
+impl Draft {
+    pub(crate) fn new(mut object: Value, fields: &[Arc<str>]) -> Self {
+        object["metadata"]["resourceVersion"] = "".into();
+        let (mut text, mut gap) = (String::with_capacity(OBJECT), 0);
+        json::write_members(&mut text, &object, |text, name, value| match name {
+            "metadata" => json::write_members(text, value, |text, name, value| {
+                if name == "resourceVersion" {
+                    gap = text.len() + 1;
+                }
+                json::write(text, value);
+            }),
+            _ => json::write(text, value),
+        });
+        Self { text, gap, meta: Meta::of(&object, fields) }
+    }
+
+    /// Bytes of the object, but for its version.
+    pub(crate) fn len(&self) -> usize {
+        self.text.len()
+    }
+
+    /// The object with its version.
+    pub(crate) fn stored(self, version: u64) -> Stored {
+        let (before, after) = self.text.split_at(self.gap);
+        // A copy of the right size: what grew to hold it is up to twice as large, and an object may be kept for ever.
+        let body = [before, &version.to_string(), after].concat();
+        Stored { body: body.into(), meta: Meta { version, ..self.meta } }
     }
 }
 

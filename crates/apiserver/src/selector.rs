@@ -274,12 +274,11 @@ fn split_terms(text: &str) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::object::Draft;
 
     fn object(labels: serde_json::Value) -> Stored {
-        Stored::new(
-            &serde_json::json!({"metadata": {"name": "a", "labels": labels}, "spec": {"x": 5}}),
-            &["spec.x".into()],
-        )
+        let object = serde_json::json!({"metadata": {"name": "a", "labels": labels}, "spec": {"x": 5}});
+        Draft::new(object, &["spec.x".into()]).stored(1)
     }
 
     #[test]

@@ -17,15 +17,15 @@ use crate::api::Clock;
 use crate::audit::{Audit, Record};
 use crate::media::{self, Form};
 use crate::metrics::Metrics;
-use crate::object::{Stored, key_of};
+use crate::object::{Draft, Stored, key_of};
 use crate::query::Query;
 use crate::registry::{DEFINITIONS, Nature, Registry, Resource, Version};
 use crate::reply::{Body, Reply};
 use crate::route::{self, Route, Target};
 use crate::scale::{SCALE, Scale};
 use crate::status::Fault;
-use crate::store::{Change, OpenError, Proposal, Refusal, Store};
-use crate::{backup, definition, discovery, openapi, read, remove, reviews, watch, write};
+use crate::store::{OpenError, Proposal, Refusal, Store};
+use crate::{backup, definition, discovery, names, openapi, read, remove, reviews, watch, write};
 
 pub(crate) struct Inner {
     pub store: Store,
@@ -122,7 +122,6 @@ impl Inner {
         identity: Identity,
     ) -> Response<Body> {
         let received = self.clock.now();
-        let id = uuid::Uuid::new_v4().to_string();
         let query = Query::parse(parts.uri.query().unwrap_or_default());
         let route = route::parse(parts.uri.path());
         let verb = match &route {
@@ -132,39 +131,45 @@ impl Inner {
         let user_agent =
             parts.headers.get("user-agent").and_then(|value| value.to_str().ok()).unwrap_or_default();
         let by_agent = user_agent.split('/').next().filter(|name| !name.is_empty()).unwrap_or("unknown");
-        // Clients in this process send no user agent; their identity says as much.
-        let by_identity = if user_agent.is_empty() { &*identity.user } else { by_agent };
-        let manager = query.get("fieldManager").unwrap_or(by_identity).to_owned();
         let mut record = Record {
-            id: id.clone(),
-            verb: verb.clone(),
+            id: names::unique(),
+            verb,
             uri: parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
             peer: parts.extensions.get::<IpAddr>().copied(),
-            identity: identity.clone(),
+            identity,
             acting: None,
             user_agent: user_agent.to_owned(),
-            target: if let Route::Resource(target) = &route { Some(target.clone()) } else { None },
+            route,
             received,
         };
         let result = match body {
             Err(fault) => Err(fault),
-            Ok(body) => match access::identify(&parts.headers, &identity).map(|acting| {
-                record.acting.clone_from(&acting);
-                acting.unwrap_or(identity)
-            }) {
+            Ok(body) => match access::identify(&parts.headers, &record.identity) {
                 Err(fault) => Err(fault),
-                Ok(identity) => match &route {
-                    Route::Plain(path) => self.plain(&parts, path, &verb, &identity).await,
-                    Route::Resource(target) => {
-                        self.resource(&parts, &query, target, &verb, body, &identity, by_agent).await
+                Ok(acting) => {
+                    record.acting = acting;
+                    let identity = record.acting.as_ref().unwrap_or(&record.identity);
+                    let verb = &record.verb;
+                    match &record.route {
+                        Route::Plain(path) => self.plain(&parts, path, verb, identity).await,
+                        Route::Resource(target) => {
+                            self.resource(&parts, &query, target, verb, body, identity, by_agent).await
+                        }
                     }
-                },
+                }
             },
         };
         let mut reply = result.unwrap_or_else(Reply::from);
-        let resource = record.target.as_ref().map_or("", |target| &*target.resource);
-        self.metrics.count(&verb, resource, &manager, reply.code);
-        if verb == "watch" && reply.code == 200 {
+        let resource = match &record.route {
+            Route::Plain(_) => "",
+            Route::Resource(target) => &target.resource,
+        };
+        // Clients in this process send no user agent; their identity says as much.
+        let by_identity = if user_agent.is_empty() { &*record.identity.user } else { by_agent };
+        let manager = query.get("fieldManager").unwrap_or(by_identity);
+        self.metrics.count(&record.verb, resource, manager, reply.code);
+        let id = record.id.clone();
+        if record.verb == "watch" && reply.code == 200 {
             reply.body = watch::with_end(reply.body, self.clone(), record);
         } else {
             self.audit.write(&record, reply.code, &reply.name, self.clock.now()).await;
@@ -294,14 +299,12 @@ impl Inner {
             }
             _ => None,
         };
-        let change = if gone { Change::Remove(value) } else { Change::Put(value) };
         self.store
             .propose(Proposal {
-                shelf: resource.shelf.clone(),
-                key: key.into(),
+                place: (resource.shelf.clone(), key.into()),
                 expect: live.map(|live| live.meta.version),
-                change,
-                fields: resource.fields.clone(),
+                draft: Draft::new(value, &resource.fields),
+                gone,
                 on_publish,
             })
             .await

@@ -27,6 +27,9 @@ const NAMES: usize = 20;
 /// Lines of the child after which it is killed, at least and at most.
 const LINES: std::ops::Range<usize> = 50..1500;
 
+/// Blocks of 512 bytes that the store's log takes.
+const LOG: u64 = 2048;
+
 const OBJECTS: &str = "/api/v1/namespaces/default/configmaps";
 
 fn main() {
@@ -49,9 +52,8 @@ fn main() {
         known.hear(folder.path(), None, Some(lines));
         runtime.block_on(known.check(folder.path(), &format!("crash {round} after {lines} lines")));
     }
-    // The disk is full after so many more blocks: the child ends by itself when nothing goes any more.
-    let used = std::fs::metadata(folder.path().join("api.db")).unwrap().len() / 512;
-    let refused = known.hear(folder.path(), Some(used + 4000), None);
+    // The disk is full before SQLite would begin its log anew: the child ends by itself when nothing goes any more.
+    let refused = known.hear(folder.path(), Some(LOG / 2), None);
     assert!(refused, "the disk was to be full, and no write was refused");
     runtime.block_on(known.check(folder.path(), "a full disk"));
     println!("{} objects, version {}: all there", known.objects.len(), known.newest);

@@ -15,13 +15,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use shelf::Shelf;
 pub(crate) use shelf::{Event, Expired, Page};
 
-use crate::object::Stored;
+use crate::object::{Draft, Stored};
 
 /// Proposals that may wait for the writer; more make the proposers wait.
 ///
@@ -93,26 +92,16 @@ pub enum OpenError {
 
 /// A change that somebody wants.
 pub(crate) struct Proposal {
-    /// Shelf (`group/plural`).
-    pub shelf: Arc<str>,
-    /// Key on it.
-    pub key: Box<str>,
+    /// Which object.
+    pub place: Place,
     /// The version that the decision was based on; `None`: there must be no object.
     pub expect: Option<u64>,
-    /// The change.
-    pub change: Change,
-    /// Paths whose values are kept parsed.
-    pub fields: Arc<[Arc<str>]>,
+    /// The object as it is to be; its last state, as watchers will see it, if it is to go.
+    pub draft: Draft,
+    /// Is it to go?
+    pub gone: bool,
     /// Runs at publication, before any watcher or the proposer hears of it.
     pub on_publish: Option<Box<dyn FnOnce() + Send>>,
-}
-
-/// What to do with the object.
-pub(crate) enum Change {
-    /// Create or replace.
-    Put(Value),
-    /// Remove; the value is its last state, as watchers will see it.
-    Remove(Value),
 }
 
 /// Why the writer refused.

@@ -178,11 +178,11 @@ fn weight(event: &Event) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::object::Draft;
     use serde_json::json;
 
     fn object(name: &str, version: u64) -> Arc<Stored> {
-        let value = json!({"metadata": {"name": name, "resourceVersion": version.to_string()}});
-        Arc::new(Stored::new(&value, &[]))
+        Arc::new(Draft::new(json!({"metadata": {"name": name}}), &[]).stored(version))
     }
 
     fn write(shelf: &mut Shelf, version: u64, key: &str, removed: bool) {

@@ -4,11 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use super::disk::Disk;
-use super::{Change, Command, Event, Notice, Proposal, Refusal, State, read, write};
+use super::{Command, Event, Notice, Place, Proposal, Refusal, State, read, write};
 use crate::object::{Meta, Stored};
 
 /// Proposals that share one commit.
@@ -43,7 +42,7 @@ struct Accepted {
 }
 
 /// What the batch has already decided about a key: its version and whether it is being deleted, or that it is gone.
-type Pending = HashMap<(Arc<str>, Box<str>), Option<Arc<Stored>>>;
+type Pending = HashMap<Place, Option<Arc<Stored>>>;
 
 impl Writer {
     pub(super) fn new(
@@ -91,21 +90,12 @@ impl Writer {
         for (proposal, answer) in commands {
             match self.judge(&pending, &proposal) {
                 Ok(before) => {
-                    let Proposal { shelf, key, expect: _, change, fields, on_publish } = proposal;
+                    let Proposal { place, expect: _, draft, gone, on_publish } = proposal;
                     self.version += 1;
-                    let (mut value, removed) = match change {
-                        Change::Put(value) => (value, false),
-                        Change::Remove(value) => (value, true),
-                    };
-                    value["metadata"]["resourceVersion"] = Value::String(self.version.to_string());
-                    let object = Arc::new(Stored::new(&value, &fields));
-                    if object.body.len() > OBJECT {
-                        drop(answer.send(Err(Refusal::TooLarge)));
-                        continue;
-                    }
-                    let after = (!removed).then(|| object.clone());
-                    pending.insert((shelf.clone(), key.clone()), after);
-                    let event = Event { version: self.version, key, before, object, removed };
+                    let object = Arc::new(draft.stored(self.version));
+                    pending.insert(place.clone(), (!gone).then(|| object.clone()));
+                    let (shelf, key) = place;
+                    let event = Event { version: self.version, key, before, object, removed: gone };
                     accepted.push(Accepted { shelf, event, on_publish, answer });
                 }
                 // Whoever asked may have gone; then nobody needs the answer.
@@ -118,25 +108,27 @@ impl Writer {
     /// The object that the proposal replaces, if it may.
     fn judge(&self, pending: &Pending, proposal: &Proposal) -> Result<Option<Arc<Stored>>, Refusal> {
         let state = read(&self.state);
-        let find = |shelf: &Arc<str>, key: &str| -> Option<Arc<Stored>> {
-            match pending.get(&(shelf.clone(), Box::from(key))) {
+        let find = |place: &Place| -> Option<Arc<Stored>> {
+            match pending.get(place) {
                 Some(decided) => decided.clone(),
-                None => state.shelves.get(shelf)?.objects.get(key).cloned(),
+                None => state.shelves.get(&place.0)?.objects.get(&place.1).cloned(),
             }
         };
-        let before = find(&proposal.shelf, &proposal.key);
+        let before = find(&proposal.place);
         if before.as_ref().map(|object| object.meta.version) != proposal.expect {
             return Err(Refusal::Stale);
         }
         if before.is_none()
-            && let Some((namespace, _)) = proposal.key.split_once('/')
+            && let Some((namespace, _)) = proposal.place.1.split_once('/')
         {
-            let namespaces: Arc<str> = crate::registry::NAMESPACES.into();
-            match find(&namespaces, namespace) {
+            match find(&(crate::registry::NAMESPACES.into(), namespace.into())) {
                 None => return Err(Refusal::NamespaceMissing),
                 Some(object) if object.meta.deleting => return Err(Refusal::NamespaceTerminating),
                 Some(_) => {}
             }
+        }
+        if proposal.draft.len() > OBJECT && !proposal.gone {
+            return Err(Refusal::TooLarge);
         }
         Ok(before)
     }

@@ -37,6 +37,46 @@ async fn a_restart_keeps_objects_definitions_and_versions() {
 }
 
 #[tokio::test]
+async fn a_file_of_the_first_layout_is_brought_up_to_the_present_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = Config { path: Some(folder.path().join("api.db")), ..Config::default() };
+    let server = ApiServer::open(config.clone()).await.unwrap();
+    server.apply_crds(&[definition()]).await.unwrap();
+    let api = widgets(&server);
+    let kept = create(&api, "kept").await;
+    create(&api, "gone").await;
+    api.delete("gone", &DeleteParams::default()).await.unwrap();
+    let newest = server.resource_version();
+    server.shutdown().await;
+    // As the first release had it.
+    let file = rusqlite::Connection::open(config.path.as_ref().unwrap()).unwrap();
+    file.execute_batch(
+        "ALTER TABLE objects RENAME TO present;
+         CREATE TABLE objects (
+             shelf TEXT NOT NULL, key TEXT NOT NULL, version INTEGER NOT NULL, body BLOB NOT NULL,
+             PRIMARY KEY (shelf, key)
+         ) WITHOUT ROWID;
+         INSERT INTO objects SELECT shelf, key, version, body FROM present;
+         DROP TABLE present;
+         PRAGMA user_version = 1;",
+    )
+    .unwrap();
+    file.close().unwrap();
+
+    for life in 0..2 {
+        let server = ApiServer::open(config.clone()).await.unwrap();
+        assert_eq!(server.resource_version(), newest + life);
+        let api = widgets(&server);
+        let found = api.list(&kube::api::ListParams::default()).await.unwrap();
+        assert_eq!((found.items.len(), &found.items[0].data), (1, &kept.data));
+        let label = Patch::Merge(json!({"metadata": {"labels": {"life": life.to_string()}}}));
+        let changed = api.patch("kept", &PatchParams::default(), &label).await.unwrap();
+        assert_eq!(version(&changed), (newest + life + 1).to_string());
+        server.shutdown().await;
+    }
+}
+
+#[tokio::test]
 async fn every_request_is_in_the_audit_file() {
     let folder = tempfile::tempdir().unwrap();
     let audit = folder.path().join("audit.jsonl");
