@@ -14,6 +14,7 @@ mod kinds;
 mod loosened;
 mod metadata;
 mod order;
+mod placed;
 mod problem;
 mod validate;
 mod watch;

@@ -3,9 +3,9 @@
 use muster_model::{MachineName, ObjectName, label_key, label_value};
 
 use crate::kinds::Kind;
+use crate::placed::{Entry, Node};
 use crate::problem::Problems;
 use crate::written::Written;
-use crate::yaml::{Entry, Node};
 
 /// The most bytes of all annotations of an object, as an API server bounds them.
 const MAX_ANNOTATION_BYTES: usize = 256 << 10;

@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 use crate::files::Tree;
 use crate::kinds::{Kind, Model};
 use crate::metadata;
+use crate::placed::Place;
 use crate::problem::{Problem, Problems};
 use crate::written::{self, Written};
-use crate::yaml::Place;
 
 /// The most objects of one source: all of them are on record in its status (rule G6).
 pub const MAX_OBJECTS: usize = muster_crds::MAX_OWNED;

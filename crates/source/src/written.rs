@@ -1,8 +1,9 @@
 //! From files to the objects written in them: documents, and the items of `kind: List`.
 
 use crate::files::SourceFile;
+use crate::placed::{Node, Place, Placed};
 use crate::problem::{Problem, Problems};
-use crate::yaml::{self, Node, Place, Placed};
+use crate::yaml;
 
 /// One object as it is written, with its places.
 #[derive(Clone, Debug)]

@@ -1,6 +1,7 @@
 //! One fake machine's life: enrol, report, propose, poll, carry out; what an agent does, in the same order.
 
-use std::collections::BTreeMap;
+mod found;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,10 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use muster_journal::{Input, Journal, Next, Observation, Offer, OfferedStep, Progress};
-use muster_model::{
-    Boot, Capability, Digest, Hardware, InstalledKernel, Kernel, Os, OutcomeReason, ProposalKey,
-    RebootRequired, Report, StepAction,
-};
+use muster_model::{Digest, OutcomeReason, ProposalKey, StepAction};
 use muster_wire::{
     Client, ClientError, EnrollRequest, Identity, MayStartRequest, PollRequest, ProposalRequest, Reason,
     RenewRequest, ReportRequest, StepProgress, WireActivity, pki,
@@ -28,8 +26,6 @@ const FIRST_WAIT: Duration = Duration::from_millis(250);
 
 /// During a long step it is heard so often.
 const HEARTBEAT: Duration = Duration::from_secs(30);
-
-const IMAGE: &str = "linux-image-";
 
 /// Why a machine cannot go on just now.
 enum Trouble {
@@ -411,103 +407,6 @@ impl Machine {
 
     fn signing_request(&self) -> Result<String, Trouble> {
         pki::signing_request(&self.disk.key).map_err(|error| Trouble::Disk(std::io::Error::other(error)))
-    }
-
-    fn inventory(&self) -> muster_model::Inventory {
-        self.shared.archive.inventory(&self.disk.dpkg, &self.disk.wanted.interest)
-    }
-
-    fn inventory_digest(&mut self) -> Digest {
-        if let Some(digest) = &self.inventory {
-            return digest.clone();
-        }
-        let digest = self.inventory().digest();
-        self.inventory.insert(digest).clone()
-    }
-
-    fn kernels(&self) -> Vec<InstalledKernel> {
-        let images = self.shared.archive.all_installed(&self.disk.dpkg).filter_map(|(package, version)| {
-            let release = package
-                .as_str()
-                .strip_prefix(IMAGE)
-                .filter(|release| release.starts_with(char::is_numeric))?;
-            let follower = self.shared.archive.follower(&self.disk.dpkg, package);
-            Some(InstalledKernel {
-                release: release.into(),
-                package: package.clone(),
-                version: version.clone(),
-                followed_by: follower
-                    .map(|(name, version)| (name.clone(), version.clone()))
-                    .into_iter()
-                    .collect(),
-            })
-        });
-        images.collect()
-    }
-
-    fn releases(&self) -> Vec<String> {
-        self.kernels().into_iter().map(|kernel| kernel.release.to_string()).collect()
-    }
-
-    fn newest_kernel(&self) -> Option<String> {
-        self.kernels()
-            .into_iter()
-            .max_by(|a, b| a.version.cmp(&b.version))
-            .map(|kernel| kernel.release.to_string())
-    }
-
-    /// What the agent finds.
-    fn found(&mut self) -> Report {
-        let newest = self.newest_kernel();
-        let next = self.disk.loader.next(newest.as_deref(), &self.disk.running());
-        Report {
-            agent: concat!(env!("CARGO_PKG_VERSION"), "-sim").into(),
-            capabilities: [
-                Capability::ExactSimulation,
-                Capability::Packages,
-                Capability::Reboot,
-                Capability::Journal,
-                Capability::KernelSelection,
-            ]
-            .into(),
-            os: Os { id: "debian".into(), version_id: "12".into(), codename: "bookworm".into() }.into(),
-            architecture: self.shared.archive.architecture.clone(),
-            kernel: Kernel {
-                booted: self.disk.release.as_str().into(),
-                installed: self.kernels(),
-                next_boot: Some(next.release.into()),
-                command_line: format!("BOOT_IMAGE=/boot/vmlinuz-{} {}", self.disk.release, self.disk.line)
-                    .into(),
-            }
-            .into(),
-            boot: Boot {
-                id: self.disk.boot_id(self.shared.options.seed, self.n).as_str().into(),
-                time: self.disk.booted,
-            },
-            reboot_required: self.disk.reboot_since.map(|since| {
-                Box::new(RebootRequired {
-                    since,
-                    packages: newest.map(|release| format!("{IMAGE}{release}").into()).into_iter().collect(),
-                })
-            }),
-            inventory: self.inventory_digest(),
-            dpkg_interrupted: false,
-            upgradable: self.shared.archive.upgradable(&self.disk.dpkg),
-            security_upgradable: self.shared.archive.security_upgradable(&self.disk.dpkg),
-            // Debian phases nothing.
-            phasing: BTreeMap::new(),
-            failed_units: Default::default(),
-            hardware: Hardware {
-                cpu_vendor: if self.n.is_multiple_of(4) { "AuthenticAMD" } else { "GenuineIntel" }.into(),
-                cpu_family: if self.n.is_multiple_of(4) { "25" } else { "6" }.into(),
-                cpus: 4,
-                memory_mib: 8192,
-                virtualization: "kvm".into(),
-                ..Hardware::default()
-            }
-            .into(),
-            last_activity: self.disk.journal.last_finished(),
-        }
     }
 }
 
