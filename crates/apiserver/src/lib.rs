@@ -19,6 +19,7 @@ mod definition_rules;
 mod definition_schema;
 mod discovery;
 mod events;
+mod health;
 mod json;
 mod managed;
 mod media;

@@ -2,7 +2,7 @@
 //! kinds. Server-side apply is in `managed`.
 
 use json_patch::{Patch, PatchOperation};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::object::items;
 use crate::registry::{Nature, Resource};
@@ -104,9 +104,10 @@ fn operate(object: &mut Value, operations: &Patch) -> Result<(), Fault> {
         {
             continue;
         }
-        json_patch::patch(object, std::slice::from_ref(operation)).map_err(|error| {
-            let message = format!("the server rejected our request due to an error in our request: {error}");
-            Fault::new(422, "Invalid", message)
+        // Which operation and why, the real server does not say either.
+        json_patch::patch(object, std::slice::from_ref(operation)).map_err(|_| {
+            let message = "the server rejected our request due to an error in our request";
+            Fault { details: Some(json!({})), ..Fault::new(422, "Invalid", message) }
         })?;
     }
     Ok(())

@@ -25,7 +25,7 @@ use crate::route::{self, Route, Target};
 use crate::scale::{SCALE, Scale};
 use crate::status::Fault;
 use crate::store::{OpenError, Proposal, Refusal, Store};
-use crate::{backup, definition, discovery, names, openapi, read, remove, reviews, watch, write};
+use crate::{backup, definition, discovery, health, names, openapi, read, remove, reviews, watch, write};
 
 pub(crate) struct Inner {
     pub store: Store,
@@ -151,7 +151,7 @@ impl Inner {
                     let identity = record.acting.as_ref().unwrap_or(&record.identity);
                     let verb = &record.verb;
                     match &record.route {
-                        Route::Plain(path) => self.plain(&parts, path, verb, identity).await,
+                        Route::Plain(path) => self.plain(&parts, &query, path, verb, identity).await,
                         Route::Resource(target) => {
                             self.resource(&parts, &query, target, verb, body, identity, by_agent).await
                         }
@@ -180,6 +180,7 @@ impl Inner {
     async fn plain(
         self: &Arc<Self>,
         parts: &Parts,
+        query: &Query,
         path: &str,
         verb: &str,
         identity: &Identity,
@@ -200,9 +201,7 @@ impl Inner {
                 let text = self.metrics.text(&self.store.counts());
                 Ok(Reply::bytes(200, "application/openmetrics-text; version=1.0.0; charset=utf-8", text))
             }
-            _ if ["/healthz", "/livez", "/readyz"].iter().any(|open| path.starts_with(open)) => {
-                Ok(Reply::text(200, "ok"))
-            }
+            _ if let Some(text) = health::text(path, query.flag("verbose")) => Ok(Reply::text(200, text)),
             "/openapi/v2" => Ok(openapi::version_two(&parts.headers)),
             _ if path == "/openapi/v3" || path.starts_with("/openapi/v3/") => {
                 openapi::answer(&self.registry, path)
@@ -352,7 +351,10 @@ impl Ask<'_> {
             "finalize" if self.resource.nature == Nature::Namespace && verb == "update" => {
                 return write::replace(self).await;
             }
-            _ => return Err(Fault::not_found(&self.resource, &self.target.name)),
+            _ if self.resource.nature == Nature::Custom => {
+                return Err(Fault::not_found(&self.resource, &self.target.name));
+            }
+            _ => return Err(Fault::no_resource()),
         }
         // One object's verbs need its namespace; so does creating.
         let nowhere = self.resource.namespaced && self.target.namespace.is_empty();

@@ -339,6 +339,30 @@ async fn what_is_not_served_is_not_found_whatever_the_client_takes() {
     // kubectl asks this for kinds that it does not know, and goes on only with an answer.
     assert_eq!(raw(&server, "GET", "/openapi/v2", &protobuf, "").await, (200, json!("\n\u{3}2.0")));
     assert_eq!(raw(&server, "GET", "/apis/demo.example.com/v1", &protobuf, "").await.0, 406);
+    assert_eq!(raw(&server, "GET", "/readyz/nonsense", &[], "").await.0, 404);
+    // A built-in kind has no door of that name; a custom one might have.
+    for (path, expected) in [
+        (
+            "/api/v1/namespaces/default/configmaps/a/status",
+            "the server could not find the requested resource",
+        ),
+        (&*format!("{WIDGETS}/a/scale"), "widgets.demo.example.com \"a\" not found"),
+    ] {
+        let (code, status) = raw(&server, "GET", path, &[], "").await;
+        assert_eq!((code, &status["message"]), (404, &json!(expected)), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_json_patch_that_does_not_apply_is_refused_in_a_clusters_words() {
+    let server = server().await;
+    create(&widgets(&server), "a").await;
+    let media = [("content-type", "application/json-patch+json")];
+    let patch = r#"[{"op": "test", "path": "/spec/size", "value": 4711}]"#;
+    let (code, status) = raw(&server, "PATCH", &format!("{WIDGETS}/a"), &media, patch).await;
+    let words = "the server rejected our request due to an error in our request";
+    assert_eq!((code, &status["reason"], &status["message"]), (422, &json!("Invalid"), &json!(words)));
+    assert_eq!(status["details"], json!({}));
 }
 
 #[tokio::test]
