@@ -100,7 +100,7 @@ fn decided<'a>(state: &State, planner: &'a Planner) -> Vec<Answer<'a>> {
         Key::Machine(name) => Some(name),
         _ => None,
     });
-    let names: BTreeSet<&MachineName> = decided.iter().chain(unrecorded).collect();
+    let names: BTreeSet<&MachineName> = decided.chain(unrecorded).collect();
     names.into_iter().filter_map(|name| all.get_key_value(name)).collect()
 }
 

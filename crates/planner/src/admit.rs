@@ -48,8 +48,8 @@ fn told(stretches: &[(Turn, Told)], turn: Turn) -> Option<Told> {
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     classes: BTreeMap<Arc<[Charge]>, Class>,
-    /// Who was taken away, and is gone unless he comes back to the same turn before turns are taken: most do.
-    leaving: BTreeSet<(Arc<[Charge]>, Turn)>,
+    /// Who was taken away, from which class, and is gone unless he comes back to it before turns are taken: most do.
+    leaving: BTreeMap<Turn, Arc<[Charge]>>,
     /// Somebody came or went since turns were taken.
     is_stale: bool,
 }
@@ -62,19 +62,22 @@ fn class_of(standing: &Standing) -> Arc<[Charge]> {
 impl Queue {
     pub(crate) fn add(&mut self, standing: &Standing, turn: Turn) {
         let class = class_of(standing);
-        if self.leaving.is_empty() || !self.leaving.remove(&(class.clone(), turn)) {
+        if self.leaving.get(&turn) == Some(&class) {
+            self.leaving.remove(&turn);
+        } else {
             self.is_stale = true;
             self.classes.entry(class).or_default().turns.insert(turn);
         }
     }
 
     pub(crate) fn take_away(&mut self, standing: &Standing, turn: Turn) {
-        self.leaving.insert((class_of(standing), turn));
+        let known = self.leaving.insert(turn, class_of(standing));
+        debug_assert!(known.is_none(), "who left comes back before he leaves again");
     }
 
     /// Lets go who did not come back.
     fn part(&mut self) {
-        for (class, turn) in std::mem::take(&mut self.leaving) {
+        for (turn, class) in std::mem::take(&mut self.leaving) {
             self.is_stale = true;
             if let Some(known) = self.classes.get_mut(&class) {
                 known.turns.remove(&turn);

@@ -84,10 +84,10 @@ impl<'a> History<'a> {
             self.newest_first().filter(|activity| activity.spec.name.number > machine.retried_through)
         {
             // A kernel that was selected and did not come up is an attempt that failed, not one that came out right.
-            if charged(activity).iter().any(|step| subject.is_of(step)) {
+            if charged(activity).any(|step| subject.is_of(step)) {
                 attempts += 1;
                 latest = latest.or(Some(activity));
-            } else if reached(activity).iter().any(|step| subject.is_of(step)) {
+            } else if steps(activity, is_reached).any(|step| subject.is_of(step)) {
                 break;
             }
         }
@@ -167,44 +167,48 @@ fn is_completed(activity: &Activity, place: usize) -> bool {
     activity.steps.get(place).is_some_and(|step| step.completed.is_some())
 }
 
-/// The steps that a failure is charged to: what did not come out right; nothing unless it failed.
-pub(crate) fn charged(activity: &Activity) -> Vec<&Step> {
+/// Whether a failure is charged to one of its steps (a number): to what did not come out right.
+fn is_charged(activity: &Activity, place: usize) -> bool {
     if activity.phase != Phase::Failed {
-        return Vec::new();
+        return false;
     }
-    let steps = &activity.spec.steps;
-    let is_reboot = |step: &&Step| matches!(step.action, StepAction::Reboot { .. });
+    let is_reboot = matches!(activity.spec.steps[place].action, StepAction::Reboot { .. });
     match activity.outcome {
-        Some(OutcomeReason::PackagesNotAsWanted) => steps.iter().filter(|step| !is_reboot(step)).collect(),
+        Some(OutcomeReason::PackagesNotAsWanted) => !is_reboot,
         Some(OutcomeReason::RebootNotObserved | OutcomeReason::BootFallback | OutcomeReason::RebootLoop) => {
-            steps.iter().filter(is_reboot).collect()
+            is_reboot
         }
-        Some(OutcomeReason::Unhealthy) => steps.iter().collect(),
-        _ => match (0..steps.len()).find(|place| !is_completed(activity, *place)) {
-            Some(open) => vec![&steps[open]],
-            None => steps.iter().collect(),
-        },
+        Some(OutcomeReason::Unhealthy) => true,
+        _ => {
+            let first = (0..activity.spec.steps.len()).find(|place| !is_completed(activity, *place));
+            first.is_none_or(|first| first == place)
+        }
     }
 }
 
-/// The steps that came out right: all of a success, and of a failure those completed that it is not charged to.
-fn reached(activity: &Activity) -> Vec<&Step> {
+/// Whether one of its steps came out right: each of a success, and of a failure those completed that it is not charged to.
+fn is_reached(activity: &Activity, place: usize) -> bool {
     match activity.phase {
-        Phase::Succeeded => activity.spec.steps.iter().collect(),
-        Phase::Failed | Phase::Interrupted => {
-            let charged = charged(activity);
-            let steps = activity.spec.steps.iter().enumerate();
-            let completed = steps.filter(|(place, _)| is_completed(activity, *place)).map(|(_, step)| step);
-            completed.filter(|step| !charged.iter().any(|other| std::ptr::eq(*other, *step))).collect()
-        }
+        Phase::Succeeded => true,
+        Phase::Failed | Phase::Interrupted => is_completed(activity, place) && !is_charged(activity, place),
         Phase::Pending
         | Phase::Delivered
         | Phase::Running
         | Phase::Verifying
         | Phase::Refused
         | Phase::Canceled
-        | Phase::Expired => Vec::new(),
+        | Phase::Expired => false,
     }
+}
+
+fn steps(activity: &Activity, is: fn(&Activity, usize) -> bool) -> impl Iterator<Item = &Step> {
+    let steps = activity.spec.steps.iter().enumerate();
+    steps.filter(move |(place, _)| is(activity, *place)).map(|(_, step)| step)
+}
+
+/// The steps that a failure is charged to; nothing unless it failed.
+fn charged(activity: &Activity) -> impl Iterator<Item = &Step> {
+    steps(activity, is_charged)
 }
 
 /// The items that a failed activity counts against, for one baseline (rules A8, O3): what its failed steps brought, and
@@ -213,12 +217,10 @@ pub(crate) fn failed_items<'a>(
     activity: &'a Activity,
     baseline: &BaselineRef,
 ) -> Vec<(&'a PackageKey, Option<&'a DebianVersion>)> {
-    let charged = charged(activity);
     // A machine that does not come back from the reboot that follows a change speaks against the change.
-    let rebooting = charged.iter().any(|step| matches!(step.action, StepAction::Reboot { .. }));
-    let steps = if rebooting { activity.spec.steps.iter().collect() } else { charged };
-    steps
-        .into_iter()
+    let rebooting = charged(activity).any(|step| matches!(step.action, StepAction::Reboot { .. }));
+    let against = if rebooting { |_: &Activity, _| true } else { is_charged };
+    steps(activity, against)
         .filter(|step| step.baselines.contains_key(baseline))
         .flat_map(|step| match &step.action {
             StepAction::InstallPackages(transaction) | StepAction::RemovePackages(transaction) => {

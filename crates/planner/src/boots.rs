@@ -91,8 +91,8 @@ pub(crate) fn waiting(case: &Case<'_>, reported: &Reported) -> Option<KernelChoi
 /// A reboot that only kernels ask for is the kernel baselines' affair, where there are any: it stands as theirs does.
 pub(crate) fn leave_to_kernels(case: &Case<'_>, states: &mut States) {
     let Some(wish) = &case.merged.kernel else { return };
-    if is_for_kernels(case) && states.reboot != State::Met && states.enforced[wish.place] != State::Met {
-        states.reboot = states.enforced[wish.place].clone();
+    if is_for_kernels(case) && states.reboot != State::Met && *states.of(wish.place) != State::Met {
+        states.reboot = states.of(wish.place).clone();
     }
 }
 
@@ -124,21 +124,20 @@ pub(crate) fn add(world: &World<'_>, case: &Case<'_>, states: &mut States, load:
     let boots = |states: &States| {
         place.filter(|place| {
             let outcome = case.evaluation.judged.get(*place).map(|judged| &judged.outcome);
-            states.enforced[*place].is_ready()
-                && matches!(outcome, Some(Outcome::Boot(_) | Outcome::SetDefault(_)))
+            states.of(*place).is_ready() && matches!(outcome, Some(Outcome::Boot(_) | Outcome::SetDefault(_)))
         })
     };
     let stick = |states: &mut States, verdict: &Verdict| {
         states.reboot.stick(verdict);
         if let Some(place) = boots(states) {
-            states.enforced[place].stick(verdict);
+            states.stick(place, verdict);
         }
     };
     if load.repairs {
         return stick(states, name);
     }
     // Packages that are moments away may ask for a reboot, too: one is enough.
-    let soon = states.enforced.iter().find_map(|state| match state {
+    let soon = states.enforced.iter().find_map(|(_, state)| match state {
         State::Stuck(verdict @ Verdict::Waiting(WaitingOn::Proposal | WaitingOn::Inventory { .. })) => {
             Some(verdict.clone())
         }
@@ -197,7 +196,7 @@ fn boot(world: &World<'_>, case: &Case<'_>, states: &States, load: &Load) -> Opt
 /// What the kernel baselines want booted: what is installed, or what this activity installs. Whether it runs already.
 fn wished(case: &Case<'_>, states: &States, load: &Load) -> Option<(KernelChoice, bool)> {
     let wish = case.merged.kernel.as_ref()?;
-    if !states.enforced[wish.place].is_ready() {
+    if !states.of(wish.place).is_ready() {
         return None;
     }
     match &case.evaluation.judged[wish.place].outcome {

@@ -11,6 +11,7 @@ use muster_model::{
 use crate::attempts::History;
 use crate::evaluate::Evaluation;
 use crate::merge::{Alone, Merged};
+use crate::near::comes_to;
 use crate::phasing::{KeptBack, Phased};
 use crate::presence::{Hearing, hearing};
 use crate::select::{Picked, Resources, Selection};
@@ -82,22 +83,30 @@ pub(crate) struct Kept<'a> {
     highest: u64,
 }
 
-/// A machine's activities, oldest first.
+/// Machines' activities, each's oldest first; the machines are in the order of their names.
 ///
 /// A machine made anew under an old name is another one: what the old one finished says nothing of it. What is not
 /// finished is on its way to that name all the same, so nothing else starts there.
-pub(crate) fn history<'a>(snapshot: &'a Snapshot, machine: &'a Machine) -> Kept<'a> {
-    let mut kept = Kept::default();
-    // Looking for where they end would cost as much as looking for where they begin.
-    let from = ActivityName { machine: machine.name.clone(), number: 0 };
-    let of_name = snapshot.activities.range(from..).take_while(|(name, _)| name.machine == machine.name);
-    for (_, activity) in of_name {
-        kept.highest = kept.highest.max(activity.spec.name.number);
-        if activity.spec.machine_uid == machine.uid || !activity.phase.is_finished() {
-            kept.all.push(activity);
+pub(crate) fn histories<'a>(
+    snapshot: &'a Snapshot,
+    machines: impl Iterator<Item = &'a Machine>,
+) -> Vec<Kept<'a>> {
+    let mut near = snapshot.activities.range(..).peekable();
+    let history = |machine: &'a Machine| {
+        let mut kept = Kept::default();
+        let from = ActivityName { machine: machine.name.clone(), number: 0 };
+        if !comes_to(&mut near, &from) {
+            near = snapshot.activities.range(from..).peekable();
         }
-    }
-    kept
+        while let Some((_, activity)) = near.next_if(|(name, _)| name.machine == machine.name) {
+            kept.highest = kept.highest.max(activity.spec.name.number);
+            if activity.spec.machine_uid == machine.uid || !activity.phase.is_finished() {
+                kept.all.push(activity);
+            }
+        }
+        kept
+    };
+    machines.map(history).collect()
 }
 
 /// What is asked of machines, kept as long as resources stay as they are.

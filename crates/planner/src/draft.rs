@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use muster_model::{
-    ActivitySpec, BaselineRef, Instant, MachinePlan, PackageKey, PackageWish, ProposalKey, Reason,
+    ActivitySpec, BaselineRef, Instant, MachinePlan, PackageKey, PackageWish, ProposalKey, Reason, Report,
     RequirementVerdict, Shared, StepAction, Verdict, WaitingOn, Wanted,
 };
 use smol_str::{SmolStr, ToSmolStr, format_smolstr};
@@ -18,18 +18,16 @@ use crate::select::Resources;
 use crate::target::{Judged, Outcome, wording};
 
 /// A requirement that is not as wanted.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Entry {
     /// Whose it is: the baseline's number.
     pub(crate) by: usize,
-    resource: SmolStr,
+    words: Arc<Words>,
     state: State,
-    installed: Option<SmolStr>,
-    target: Option<SmolStr>,
 }
 
 /// How a requirement is told, whoever's it is.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Words {
     resource: SmolStr,
     installed: Option<SmolStr>,
@@ -58,6 +56,16 @@ impl Words {
         });
         Self { resource: requirement.key.to_smolstr(), installed, target }
     }
+
+    /// The same of a kernel baseline: it is about what runs.
+    fn of_kernel(self: &Arc<Self>, report: &Report, requirement: &Requirement, judged: &Judged) -> Arc<Self> {
+        let target = kernel::aimed(report, requirement, &judged.outcome);
+        Arc::new(Self {
+            resource: SmolStr::new_static("kernel"),
+            installed: Some(kernel::running(report, &requirement.key)),
+            target: target.unwrap_or_else(|| self.target.clone()),
+        })
+    }
 }
 
 /// The answer for one machine, but for its budgets.
@@ -81,13 +89,14 @@ pub(crate) struct Draft {
 pub(crate) fn entries(world: &World<'_>, case: &Case<'_>, states: &States) -> Vec<Entry> {
     let mut entries = Vec::new();
     let blank = Shared::from(Judged { outcome: Outcome::NotCovered, installed: None, held: false });
-    for (place, (requirement, state)) in case.merged.enforced.iter().zip(&states.enforced).enumerate() {
+    for (place, state) in &states.enforced {
         if *state != State::Met {
-            let judged = case.evaluation.judged.get(place).unwrap_or(&blank);
+            let requirement = &case.merged.enforced[*place];
+            let judged = case.evaluation.judged.get(*place).unwrap_or(&blank);
             // Who asks for the package alone has what it asks for.
             let is_kernel = |by: &&usize| world.resources.packages[**by].kernel.is_some();
             let by = requirement.by.iter().filter(|by| judged.outcome.boots().is_none() || is_kernel(by));
-            let words = case.evaluation.words.of(place, |_| Words::of(requirement, judged));
+            let words = case.evaluation.words.of(*place, |_| Arc::new(Words::of(requirement, judged)));
             entries
                 .extend(by.map(|by| entry(world, case, *by, (requirement, judged, &words), state.clone())));
         }
@@ -105,20 +114,23 @@ pub(crate) fn entries(world: &World<'_>, case: &Case<'_>, states: &States) -> Ve
             | Outcome::Blocked(_) => Verdict::Blocked(Reason::ObserveOnly),
         };
         let stuck = || State::Stuck(verdict.clone());
-        let words = Words::of(requirement, judged);
+        let words = Arc::new(Words::of(requirement, judged));
         let by = requirement.by.iter();
         entries.extend(by.map(|by| entry(world, case, *by, (requirement, judged, &words), stuck())));
     }
     let Some(reported) = case.reported else { return entries };
     if reported.report.reboot_required.is_some() {
+        let words = Arc::new(Words {
+            resource: SmolStr::new_static("reboot"),
+            installed: Some(SmolStr::new_static("required")),
+            target: SmolStr::new_static("rebooted"),
+        });
         for place in &case.merged.reboots {
             let observes = State::Stuck(Verdict::Blocked(Reason::ObserveOnly));
             entries.push(Entry {
                 by: *place,
-                resource: SmolStr::new_static("reboot"),
+                words: words.clone(),
                 state: if world.resources.enforces(*place) { states.reboot.clone() } else { observes },
-                installed: Some(SmolStr::new_static("required")),
-                target: Some(SmolStr::new_static("rebooted")),
             });
         }
     }
@@ -129,31 +141,27 @@ fn entry(
     world: &World<'_>,
     case: &Case<'_>,
     by: usize,
-    (requirement, judged, words): (&Requirement, &Judged, &Words),
+    (requirement, judged, words): (&Requirement, &Judged, &Arc<Words>),
     state: State,
 ) -> Entry {
-    let Words { resource, installed, target } = words;
     let follows = world.resources.packages[by].kernel.is_some() && !requirement.spare;
-    if let Some(reported) = case.reported.filter(|_| follows) {
-        let (report, key) = (&reported.report, &requirement.key);
-        return Entry {
-            by,
-            resource: SmolStr::new_static("kernel"),
-            state,
-            installed: Some(kernel::running(report, key)),
-            target: kernel::aimed(report, requirement, &judged.outcome).or_else(|| Some(target.clone())),
-        };
-    }
-    Entry {
-        by,
-        resource: resource.clone(),
-        state,
-        installed: installed.clone(),
-        target: Some(target.clone()),
-    }
+    let words = match case.reported.filter(|_| follows) {
+        Some(reported) => words.of_kernel(&reported.report, requirement, judged),
+        None => words.clone(),
+    };
+    Entry { by, words, state }
 }
 
 impl Draft {
+    /// Whether the same is said of both, given the same of what would start. What would start is told by name alone, and no
+    /// two entries of different machines are the same that name one.
+    pub(crate) fn is_alike(&self, other: &Self) -> bool {
+        let Self { verdict, entries, lifts, total, wanted, holds, spec: _, asked: _ } = self;
+        Arc::ptr_eq(wanted, &other.wanted)
+            && (verdict, lifts, total, holds) == (&other.verdict, &other.lifts, &other.total, &other.holds)
+            && *entries == other.entries
+    }
+
     /// What is said of an entry, given what the budgets said of what would start.
     fn word<'a>(&'a self, state: &'a State, start: &'a Verdict) -> Option<&'a Verdict> {
         match state {
@@ -176,10 +184,10 @@ impl Draft {
             let verdict = self.word(&entry.state, start)?;
             let requirement = RequirementVerdict {
                 baseline: resources.packages[entry.by].reference(),
-                resource: entry.resource.clone(),
+                resource: entry.words.resource.clone(),
                 verdict: verdict.clone(),
-                installed: entry.installed.clone(),
-                target: entry.target.clone(),
+                installed: entry.words.installed.clone(),
+                target: Some(entry.words.target.clone()),
             };
             Some(requirement)
         });

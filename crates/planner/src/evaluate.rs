@@ -3,7 +3,7 @@
 //! Machines that share baselines, architecture, inventory and our holds share the answer: in a fleet of twins it is
 //! worked out once, and kept (`twins`).
 
-use std::cell::RefCell;
+use std::cell::{Ref, RefCell};
 use std::collections::BTreeSet;
 use std::ops::Deref;
 use std::rc::Rc;
@@ -21,13 +21,15 @@ use crate::merge::{Merged, Requirement};
 use crate::phasing::KeptBack;
 use crate::rollout::Outlook;
 use crate::select::Resources;
-use crate::target::{Judged, Outcome, judge};
+use crate::target::{Judged, Outcome, are_written_alike, judge};
 
 /// What requirements come to, whatever apt was asked so far.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Judgement {
     /// Along `Merged::enforced`; empty without an inventory.
     pub(crate) judged: Vec<Shared<Judged>>,
+    /// The numbers of those that are not as wanted: few are.
+    pub(crate) open: Vec<usize>,
     /// Along `Merged::observed`.
     pub(crate) observed: Vec<Shared<Judged>>,
     /// Holds of ours that nothing wants any more (rule V6).
@@ -50,7 +52,7 @@ pub(crate) struct Evaluation<'a> {
     /// What rollouts say of requirements, by their numbers in `Merged::enforced`.
     pub(crate) outlooks: Memo<usize, Outlook>,
     /// How they are told, by the same.
-    pub(crate) words: Memo<usize, Words>,
+    pub(crate) words: Memo<usize, Arc<Words>>,
     /// The proposals that were looked for.
     asked: RefCell<BTreeSet<ProposalKey>>,
 }
@@ -88,8 +90,12 @@ impl Judgement {
         };
         let lifts = our_holds.iter().filter(held).filter(|key| !wanted(key)).cloned().collect();
         let selects_kernels = kernels.selects;
-        let mut found = Self { judged, observed, lifts, kept_back, selects_kernels, spares: Vec::new() };
+        let (open, spares) = (Vec::new(), Vec::new());
+        let mut found = Self { judged, open, observed, lifts, kept_back, selects_kernels, spares };
         found.boot(resources, merged, inventory, kernels);
+        let all = found.judged.iter().enumerate();
+        found.open = all.filter(|(_, one)| one.outcome != Outcome::Met).map(|(place, _)| place).collect();
+        found.open.shrink_to_fit();
         found
     }
 
@@ -122,7 +128,7 @@ impl Judgement {
 
     /// Whether dpkg left a package that a requirement names unfinished.
     pub(crate) fn needs_repair(&self) -> bool {
-        self.judged.iter().any(|judged| judged.outcome == Outcome::Repair)
+        self.open.iter().any(|place| self.judged[*place].outcome == Outcome::Repair)
     }
 
     /// Whether one may stand for the other, to the letter. What is hard to compare and rare is taken to differ.
@@ -130,7 +136,7 @@ impl Judgement {
         let are_alike = |left: &[Shared<Judged>], right: &[Shared<Judged>]| {
             left.len() == right.len() && left.iter().zip(right).all(|(left, right)| left.is_alike(right))
         };
-        let Self { judged, observed, lifts, kept_back, selects_kernels, spares } = self;
+        let Self { judged, open: _, observed, lifts, kept_back, selects_kernels, spares } = self;
         *selects_kernels == other.selects_kernels
             && (lifts, kept_back, spares) == (&other.lifts, &other.kept_back, &other.spares)
             && are_alike(judged, &other.judged)
@@ -176,25 +182,27 @@ impl<'a> Evaluation<'a> {
         merged: &Merged,
         place: usize,
     ) -> bool {
-        !self.choose(snapshot, resources, merged, vec![place]).refused.is_empty()
+        !self.choose(snapshot, resources, merged, vec![place], || None).refused.is_empty()
     }
 
     /// The proposals that were looked for so far: what is chosen may be another once one of them comes or goes.
-    pub(crate) fn asked(&self) -> BTreeSet<ProposalKey> {
-        self.asked.borrow().clone()
+    pub(crate) fn asked(&self) -> Ref<'_, BTreeSet<ProposalKey>> {
+        self.asked.borrow()
     }
 
     /// How to go about the `ready` requirements: all in one transaction if that may be, else those that may be by
-    /// themselves. So one that apt refuses, or that another baseline forbids, holds up nothing else.
-    pub(crate) fn choose(
+    /// themselves. So one that apt refuses, or that another baseline forbids, holds up nothing else. `last`: what such a machine
+    /// was asked before, which is not named anew if it is asked again.
+    pub(crate) fn choose<'b>(
         &self,
         snapshot: &Snapshot,
         resources: &Resources<'_>,
         merged: &Merged,
         ready: Vec<usize>,
+        last: impl FnOnce() -> Option<&'b Arc<Wanted>>,
     ) -> Rc<Choice> {
-        let chooser = Chooser { evaluation: self, snapshot, resources, merged };
-        self.choices.of(ready, |ready| chooser.choose(ready))
+        let chooser = |last| Chooser { evaluation: self, snapshot, resources, merged, last };
+        self.choices.of(ready, |ready| chooser(last()).choose(ready))
     }
 }
 
@@ -203,6 +211,7 @@ struct Chooser<'a> {
     snapshot: &'a Snapshot,
     resources: &'a Resources<'a>,
     merged: &'a Merged,
+    last: Option<&'a Arc<Wanted>>,
 }
 
 /// What of a refused group is known to be fine, in groups, and what is to blame, each by itself.
@@ -322,7 +331,18 @@ impl Chooser<'_> {
         if items.is_empty() {
             return self.merged.nothing.clone();
         }
-        let interest = self.merged.nothing.interest.clone();
+        let interest = &self.merged.nothing.interest;
+        let is_item = |(last, item): (&WantedItem, &WantedItem)| {
+            last.package == item.package && are_written_alike(&last.version, &item.version)
+        };
+        if let Some(last) = self.last
+            && last.items.len() == items.len()
+            && last.items.iter().zip(&items).all(is_item)
+            && last.interest == *interest
+        {
+            return last.clone();
+        }
+        let interest = interest.clone();
         Arc::new(Wanted::new(WantedSet { interest, items }))
     }
 }

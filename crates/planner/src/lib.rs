@@ -26,6 +26,7 @@ mod known;
 mod machine;
 mod memo;
 mod merge;
+mod near;
 mod order;
 mod overrides;
 mod phasing;

@@ -7,8 +7,8 @@
 use std::collections::BTreeSet;
 
 use muster_model::{
-    Activity, BaselineRef, Capability, Machine, PackageKey, Presence, Reason, Shared, Snapshot, StepAction,
-    Suspender, Unmanaged, Verdict, WaitingOn, kernel_release,
+    Activity, BaselineRef, Capability, Machine, PackageKey, Plan, Presence, Reason, Shared, Snapshot,
+    StepAction, Suspender, Unmanaged, Verdict, WaitingOn, kernel_release,
 };
 
 use crate::attempts::Subject;
@@ -37,6 +37,8 @@ pub(crate) struct World<'a> {
     pub(crate) lowered: Lowered<'a>,
     pub(crate) overrides: Overrides<'a>,
     pub(crate) timer: &'a Timer,
+    /// The plan before.
+    pub(crate) last: &'a Plan,
 }
 
 /// How one requirement stands.
@@ -72,8 +74,8 @@ impl State {
 
 /// How everything on one machine stands.
 pub(crate) struct States {
-    /// Along `Merged::enforced`.
-    pub(crate) enforced: Vec<State>,
+    /// Of `Merged::enforced`, by number, what is not as wanted, in order.
+    pub(crate) enforced: Vec<(usize, State)>,
     /// Holds of ours to lift.
     pub(crate) lifts: State,
     pub(crate) reboot: State,
@@ -81,7 +83,26 @@ pub(crate) struct States {
 
 impl States {
     pub(crate) fn each(&mut self) -> impl Iterator<Item = &mut State> {
-        self.enforced.iter_mut().chain([&mut self.lifts, &mut self.reboot])
+        let enforced = self.enforced.iter_mut().map(|(_, state)| state);
+        enforced.chain([&mut self.lifts, &mut self.reboot])
+    }
+
+    /// The state of one of `Merged::enforced`.
+    pub(crate) fn of(&self, place: usize) -> &State {
+        let found = self.enforced.binary_search_by_key(&place, |(place, _)| *place);
+        found.map_or(&State::Met, |at| &self.enforced[at].1)
+    }
+
+    /// If one of `Merged::enforced` is to be done: not now.
+    pub(crate) fn stick(&mut self, place: usize, verdict: &Verdict) {
+        if let Ok(at) = self.enforced.binary_search_by_key(&place, |(place, _)| *place) {
+            self.enforced[at].1.stick(verdict);
+        }
+    }
+
+    /// The numbers of those of `Merged::enforced` that are to be done.
+    pub(crate) fn ready(&self) -> impl Iterator<Item = usize> {
+        self.enforced.iter().filter(|(_, state)| state.is_ready()).map(|(place, _)| *place)
     }
 }
 
@@ -91,15 +112,14 @@ pub(crate) fn draft<'a>(world: &World<'a>, case: &Case<'a>) -> Draft {
     let evaluation = &case.evaluation;
     let mut states = judge(world, case);
     boots::leave_to_kernels(case, &mut states);
-    let places = 0..states.enforced.len();
     let is_change = |place: &usize| matches!(evaluation.judged[*place].outcome, Outcome::Change(_));
-    let mut ready: Vec<usize> =
-        places.filter(|place| states.enforced[*place].is_ready()).filter(is_change).collect();
+    let mut ready: Vec<usize> = states.ready().filter(is_change).collect();
     let named = ready.partition_point(|place| *place < case.merged.named);
     ready.truncate(named + UPGRADES_AT_ONCE);
     let passes = let_pass(world, case, &mut states, &mut ready);
     let_kernel_pass(world, case, &mut ready);
-    let choice = evaluation.choose(world.snapshot, world.resources, &case.merged, ready);
+    let last = || Some(&world.last.machines.get(&case.machine.name)?.wanted);
+    let choice = evaluation.choose(world.snapshot, world.resources, &case.merged, ready, last);
     let mut draft = Draft {
         verdict: None,
         entries: Vec::new(),
@@ -108,7 +128,7 @@ pub(crate) fn draft<'a>(world: &World<'a>, case: &Case<'a>) -> Draft {
         wanted: choice.wanted.clone(),
         holds: holds(case),
         spec: None,
-        asked: lowered.as_ref().map(|lowered| lowered.evaluation.asked()).unwrap_or_default(),
+        asked: lowered.as_ref().map(|lowered| lowered.evaluation.asked().clone()).unwrap_or_default(),
     };
     if let Some(unmanaged) = unmanaged(case) {
         draft.verdict = Some(Verdict::Unmanaged(unmanaged));
@@ -154,19 +174,18 @@ fn judge(world: &World<'_>, case: &Case<'_>) -> States {
     };
     let cannot_change = incapable(Capability::Packages);
     let cannot_simulate = incapable(Capability::ExactSimulation);
-    let mut enforced: Vec<State> = case
-        .merged
-        .enforced
+    let mut enforced: Vec<(usize, State)> = evaluation
+        .open
         .iter()
-        .zip(&evaluation.judged)
-        .enumerate()
-        .map(|(place, (requirement, judged))| {
+        .map(|place| {
+            let place = *place;
+            let (requirement, judged) = (&case.merged.enforced[place], &evaluation.judged[place]);
             let key = &requirement.key;
             let is_kernel = || is_kernel(case, place);
             let retry = |subject| case.history.retry(case.machine, subject, world.timer);
             let gated = || world.rollouts.gate(world.resources, case, place);
             let stuck = match &judged.outcome {
-                Outcome::Met => return State::Met,
+                Outcome::Met => return (place, State::Met),
                 Outcome::NotCovered => Some(asked([key.clone()])),
                 Outcome::Blocked(reason) => Some(Verdict::Blocked(Reason::clone(reason))),
                 Outcome::Hold => cannot_change.clone().or_else(|| retry(Subject::Hold(key))),
@@ -184,11 +203,12 @@ fn judge(world: &World<'_>, case: &Case<'_>) -> States {
                 Outcome::Boot(choice) => gated().or_else(|| boots::hindered(world, case, choice)),
                 Outcome::SetDefault(choice) => retry(Subject::Kernel(choice)),
             };
-            stuck.map_or(State::Ready, State::Stuck)
+            (place, stuck.map_or(State::Ready, State::Stuck))
         })
         .collect();
     if evaluation.inventory.is_none() {
-        enforced = case.merged.enforced.iter().map(|one| State::Stuck(asked([one.key.clone()]))).collect();
+        let all = case.merged.enforced.iter().map(|one| State::Stuck(asked([one.key.clone()])));
+        enforced = all.enumerate().collect();
     }
     let lifts = match (evaluation.lifts.is_empty(), cannot_change) {
         (true, _) => State::Met,
@@ -233,8 +253,8 @@ fn active(activity: &Activity) -> Verdict {
 /// While an activity is under way: what it serves is active, the rest waits for its end.
 fn engage(resources: &Resources<'_>, case: &Case<'_>, states: &mut States, activity: &Activity) {
     let later = Verdict::Waiting(WaitingOn::Activity { activity: activity.spec.name.clone() });
-    for (requirement, state) in case.merged.enforced.iter().zip(&mut states.enforced) {
-        if *state != State::Met && serves(resources, activity, requirement) {
+    for (place, state) in &mut states.enforced {
+        if *state != State::Met && serves(resources, activity, &case.merged.enforced[*place]) {
             *state = State::Stuck(active(activity));
         }
     }
@@ -302,7 +322,7 @@ fn gate(world: &World<'_>, case: &Case<'_>) -> Option<Verdict> {
 /// Changes that no transaction may make.
 fn refuse(states: &mut States, choice: &Choice) {
     for (place, reason) in &choice.refused {
-        states.enforced[*place].stick(&Verdict::Blocked(reason.clone()));
+        states.stick(*place, &Verdict::Blocked(reason.clone()));
     }
 }
 

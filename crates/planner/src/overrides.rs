@@ -115,8 +115,8 @@ pub(crate) fn let_pass(
     }
     let Some(all) = all else { return Passes::new() };
     let closed = Verdict::Waiting(closed);
-    for (place, state) in states.enforced.iter_mut().enumerate() {
-        if !passing.contains(&place) {
+    for (place, state) in &mut states.enforced {
+        if !passing.contains(place) {
             state.stick(&closed);
         }
     }

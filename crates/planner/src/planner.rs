@@ -10,7 +10,7 @@ use muster_model::{
 use smol_str::SmolStr;
 
 use crate::cancel;
-use crate::known::{Dirty, Known, Next};
+use crate::known::{Dirty, Known, Next, Why};
 
 /// What may differ between a snapshot and the one planned from before, of what there is much of.
 ///
@@ -36,7 +36,8 @@ pub struct Planner {
     known: Option<Known>,
     base: Base,
     changed: BTreeSet<MachineName>,
-    decided: Option<BTreeSet<MachineName>>,
+    /// By number; `None`: all.
+    decided: Option<BTreeMap<usize, Why>>,
     nothing: Plan,
 }
 
@@ -66,14 +67,13 @@ impl Planner {
             }
         }
         self.changed = known.take_changed();
-        match &dirty {
+        match dirty {
             Dirty::All => {
                 self.base = Base::of(snapshot);
                 self.decided = None;
             }
             Dirty::Some(places) => {
-                let decided = places.keys().map(|place| known.name_of(*place).clone());
-                self.decided = Some(decided.chain(self.changed.iter().cloned()).collect());
+                self.decided = Some(places);
                 self.base.now = snapshot.now;
                 for name in touched.machines.iter().filter(|name| !snapshot.machines.contains_key(*name)) {
                     known.cancel(name, cancel::of_nobody(snapshot, name));
@@ -90,10 +90,11 @@ impl Planner {
     }
 
     /// The machines that the last plan decided: those touched, those whose time had come, those that start something, and those
-    /// for which these make a difference. `None`: all.
+    /// for which these make a difference; some may be named twice. `None`: all.
     #[must_use]
-    pub fn decided(&self) -> Option<&BTreeSet<MachineName>> {
-        self.decided.as_ref()
+    pub fn decided(&self) -> Option<impl Iterator<Item = &MachineName>> {
+        let (known, decided) = (self.known.as_ref()?, self.decided.as_ref()?);
+        Some(decided.keys().map(|place| known.name_of(*place)).chain(&self.changed))
     }
 
     /// The last plan; an empty one before the first.

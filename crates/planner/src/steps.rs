@@ -15,7 +15,7 @@ use crate::evaluate::Choice;
 use crate::machine::{State, States, World, is_kernel};
 use crate::overrides::together;
 use crate::select::Resources;
-use crate::target::{Judged, Outcome};
+use crate::target::Outcome;
 use crate::timer::after;
 use crate::window::Opening;
 
@@ -114,10 +114,9 @@ fn packages(
     name: &ActivityName,
     load: &mut Load,
 ) {
+    let judged = &case.evaluation.judged;
     let is_work = |states: &States| {
-        let outcomes = case.evaluation.judged.iter().map(|judged| judged.outcome.boots());
-        let mut ready = states.enforced.iter().zip(outcomes).filter(|(state, _)| state.is_ready());
-        states.lifts.is_ready() || ready.any(|(_, boots)| boots.is_none())
+        states.lifts.is_ready() || states.ready().any(|place| judged[place].outcome.boots().is_none())
     };
     if !is_work(states) {
         return;
@@ -133,10 +132,10 @@ fn packages(
             None => WaitingOn::Proposal,
             Some(_) => WaitingOn::Activity { activity: name.clone() },
         });
-        for (place, judged) in case.evaluation.judged.iter().enumerate() {
-            let goes = choice.answer.is_some() && choice.picked.contains(&place);
-            if matches!(judged.outcome, Outcome::Change(_)) && !goes {
-                states.enforced[place].stick(&waits);
+        for (place, state) in states.enforced.iter_mut().filter(|(_, state)| state.is_ready()) {
+            let goes = choice.answer.is_some() && choice.picked.contains(place);
+            if matches!(judged[*place].outcome, Outcome::Change(_)) && !goes {
+                state.stick(&waits);
             }
         }
     }
@@ -178,7 +177,7 @@ fn kernel_opening(
     choice: &Choice,
 ) -> Result<Option<Opening>, WaitingOn> {
     let brings = choice.answer.as_ref().is_some_and(|(_, answer)| answer.new_kernels().next().is_some());
-    if !brings || !choice.picked.iter().any(|place| states.enforced[*place].is_ready()) {
+    if !brings || !choice.picked.iter().any(|place| states.of(*place).is_ready()) {
         return Ok(None);
     }
     let kernels = choice.picked.iter().copied().filter(|place| is_kernel(case, *place));
@@ -192,10 +191,9 @@ fn kernel_opening(
 
 /// What is done about packages, and not by a boot.
 fn about_packages(case: &Case<'_>, states: &mut States, each: impl FnMut(&mut State)) {
-    let judged = case.evaluation.judged.iter().map(|judged| Some(&**judged)).chain(std::iter::repeat(None));
-    let enforced = states.enforced.iter_mut().zip(judged);
-    let boots = |judged: Option<&Judged>| judged.is_some_and(|judged| judged.outcome.boots().is_some());
-    let packages = enforced.filter(|(_, judged)| !boots(*judged)).map(|(state, _)| state);
+    let judged = &case.evaluation.judged;
+    let boots = |place: usize| judged.get(place).is_some_and(|judged| judged.outcome.boots().is_some());
+    let packages = states.enforced.iter_mut().filter(|(place, _)| !boots(*place)).map(|(_, state)| state);
     packages.chain([&mut states.lifts]).for_each(each);
 }
 
@@ -211,11 +209,8 @@ fn package_steps(
     if states.lifts.is_ready() {
         unhold.extend(case.evaluation.lifts.iter().cloned());
     }
-    for (place, (requirement, judged)) in case.merged.enforced.iter().zip(&case.evaluation.judged).enumerate()
-    {
-        if !states.enforced[place].is_ready() {
-            continue;
-        }
+    for place in states.ready() {
+        let (requirement, judged) = (&case.merged.enforced[place], &case.evaluation.judged[place]);
         match &judged.outcome {
             Outcome::Change(version) => {
                 if judged.held {
@@ -241,10 +236,8 @@ fn package_steps(
         let keys = hold.union(&unhold).cloned().collect();
         step(resources, StepAction::HoldPackages { hold, unhold }, &touched(&keys))
     };
-    let Some((key, transaction)) = choice
-        .answer
-        .as_ref()
-        .filter(|_| choice.picked.iter().any(|place| states.enforced[*place].is_ready()))
+    let Some((key, transaction)) =
+        choice.answer.as_ref().filter(|_| choice.picked.iter().any(|place| states.of(*place).is_ready()))
     else {
         load.steps.push(hold_step(hold, unhold));
         return;
@@ -271,11 +264,8 @@ fn action(transaction: &Transaction) -> StepAction {
 
 /// The baselines whose ready requirements are about such packages.
 fn served(case: &Case<'_>, states: &States, is_about: impl Fn(&PackageKey) -> bool) -> BTreeSet<usize> {
-    let ready = case.merged.enforced.iter().zip(&states.enforced).filter(|(_, state)| state.is_ready());
-    ready
-        .filter(|(requirement, _)| is_about(&requirement.key))
-        .flat_map(|(requirement, _)| requirement.by.iter().copied())
-        .collect()
+    let ready = states.ready().map(|place| &case.merged.enforced[place]);
+    ready.filter(|one| is_about(&one.key)).flat_map(|one| one.by.iter().copied()).collect()
 }
 
 pub(crate) fn step(resources: &Resources<'_>, action: StepAction, baselines: &BTreeSet<usize>) -> Step {

@@ -60,14 +60,14 @@ impl Mark {
         }
     }
 
-    pub(crate) fn add(self, summary: &mut BaselineSummary) {
-        summary.selected += 1;
-        self.counts(summary).into_iter().flatten().for_each(|count| *count += 1);
+    pub(crate) fn add(self, summary: &mut BaselineSummary, machines: usize) {
+        summary.selected += machines;
+        self.counts(summary).into_iter().flatten().for_each(|count| *count += machines);
     }
 
-    pub(crate) fn take_away(self, summary: &mut BaselineSummary) {
-        summary.selected -= 1;
-        self.counts(summary).into_iter().flatten().for_each(|count| *count -= 1);
+    pub(crate) fn take_away(self, summary: &mut BaselineSummary, machines: usize) {
+        summary.selected -= machines;
+        self.counts(summary).into_iter().flatten().for_each(|count| *count -= machines);
     }
 }
 

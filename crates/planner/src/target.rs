@@ -51,6 +51,12 @@ impl Outcome {
     }
 }
 
+/// Whether two versions are the same to the letter: `1.0` and `0:1.0` are the same version, and people read the one that is
+/// written.
+pub(crate) fn are_written_alike(left: &Option<DebianVersion>, right: &Option<DebianVersion>) -> bool {
+    left.as_ref().map(DebianVersion::as_str) == right.as_ref().map(DebianVersion::as_str)
+}
+
 /// A requirement's outcome, with what is there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Judged {
@@ -61,22 +67,16 @@ pub(crate) struct Judged {
 }
 
 impl Judged {
-    /// Whether one may stand for the other, to the letter: `1.0` and `0:1.0` are the same version, and people read the one
-    /// that is written. What is hard to compare and rare is taken to differ.
+    /// Whether one may stand for the other, to the letter. What is hard to compare and rare is taken to differ.
     pub(crate) fn is_alike(&self, other: &Self) -> bool {
-        fn text(version: &Option<DebianVersion>) -> Option<&str> {
-            version.as_ref().map(DebianVersion::as_str)
-        }
-        let are_alike =
-            |left: &Option<DebianVersion>, right: &Option<DebianVersion>| text(left) == text(right);
         self.held == other.held
-            && are_alike(&self.installed, &other.installed)
+            && are_written_alike(&self.installed, &other.installed)
             && match (&self.outcome, &other.outcome) {
                 (Outcome::Met, Outcome::Met)
                 | (Outcome::Hold, Outcome::Hold)
                 | (Outcome::Repair, Outcome::Repair)
                 | (Outcome::NotCovered, Outcome::NotCovered) => true,
-                (Outcome::Change(left), Outcome::Change(right)) => are_alike(left, right),
+                (Outcome::Change(left), Outcome::Change(right)) => are_written_alike(left, right),
                 (
                     Outcome::Met
                     | Outcome::Hold

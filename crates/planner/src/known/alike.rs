@@ -3,10 +3,97 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use muster_model::{MachinePlan, Verdict, Wanted};
+use muster_model::{MachinePlan, Pool, Verdict, Wanted};
 
-/// With one wanted set, so many of the last different answers are looked through.
+use crate::draft::Draft;
+use crate::known::Kept;
+use crate::select::{Picked, Resources};
+use crate::summary::{Mark, Marks};
+
+/// So many of the last different answers are looked through: of a round, and with one wanted set.
 const LOOKED_AT: usize = 8;
+
+/// What a machine is told, and what it is in the totals of the baselines that pick it.
+#[derive(Clone)]
+pub(super) struct Answer {
+    pub(super) plan: Arc<MachinePlan>,
+    pub(super) marks: Arc<Marks>,
+}
+
+/// All that an answer follows from.
+struct From<'a> {
+    picked: &'a Arc<Picked>,
+    first: Mark,
+    draft: &'a Draft,
+    start: Verdict,
+}
+
+/// One round's answers: those of twins are made once.
+pub(super) struct Answers<'a> {
+    resources: &'a Resources<'a>,
+    alike: &'a mut Alike,
+    marks: &'a mut Pool<Marks>,
+    last: Vec<(From<'a>, Answer)>,
+}
+
+impl<'a> Answers<'a> {
+    pub(super) fn new(
+        resources: &'a Resources<'a>,
+        alike: &'a mut Alike,
+        marks: &'a mut Pool<Marks>,
+    ) -> Self {
+        Self { resources, alike, marks, last: Vec::with_capacity(LOOKED_AT) }
+    }
+
+    /// What follows from a machine's draft, given what the budgets said of what would `start`; `first`: what it is in totals
+    /// before anything is said of a requirement.
+    pub(super) fn of(&mut self, kept: &'a Kept, first: Mark, draft: &'a Draft, start: Verdict) -> Answer {
+        let picked = &kept.picked;
+        let is_alike = |from: &From<'a>| {
+            Arc::ptr_eq(from.picked, picked)
+                && from.first == first
+                && from.start == start
+                && from.draft.is_alike(draft)
+        };
+        if let Some((_, answer)) = self.last.iter().rev().find(|(from, _)| is_alike(from)) {
+            return answer.clone();
+        }
+        let marks = marks(picked, first, draft, &start);
+        let marks = match &kept.marks {
+            Some(known) if **known == marks => known.clone(),
+            Some(_) | None => {
+                let mut marks = Arc::new(marks);
+                self.marks.pool(&mut marks);
+                marks
+            }
+        };
+        let plan = self.alike.shared(draft.decide(self.resources, &start));
+        let answer = Answer { plan, marks };
+        if !is_its_own(&answer.plan) {
+            if self.last.len() == LOOKED_AT {
+                self.last.remove(0);
+            }
+            self.last.push((From { picked, first, draft, start }, answer.clone()));
+        }
+        answer
+    }
+}
+
+/// What names an activity is nobody else's.
+fn is_its_own(answer: &MachinePlan) -> bool {
+    matches!(answer.verdict, Verdict::Start(_) | Verdict::Active { .. })
+}
+
+/// What a machine is in the totals of the baselines that pick it.
+fn marks(picked: &Picked, first: Mark, draft: &Draft, start: &Verdict) -> Marks {
+    let mut marks: Marks = picked.packages.iter().map(|baseline| (*baseline, first)).collect();
+    for (by, verdict) in draft.verdicts(start) {
+        if let Ok(at) = marks.binary_search_by_key(&by, |(baseline, _)| *baseline) {
+            marks[at].1 = marks[at].1.and(verdict);
+        }
+    }
+    marks
+}
 
 /// The answers given last.
 #[derive(Debug, Default)]
@@ -18,9 +105,9 @@ pub(super) struct Alike {
 }
 
 impl Alike {
-    /// The answer as another machine holds it already, if one does. What names an activity is nobody else's.
-    pub(super) fn shared(&mut self, answer: MachinePlan) -> Arc<MachinePlan> {
-        if matches!(answer.verdict, Verdict::Start(_) | Verdict::Active { .. }) {
+    /// The answer as another machine holds it already, if one does.
+    fn shared(&mut self, answer: MachinePlan) -> Arc<MachinePlan> {
+        if is_its_own(&answer) {
             return Arc::new(answer);
         }
         if self.last.len() > self.room {

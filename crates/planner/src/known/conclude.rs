@@ -8,7 +8,10 @@ use muster_model::{ActivityName, MachineName, MachinePlan, OutcomeReason, Rollou
 use crate::admit::Turn;
 use crate::case::Case;
 use crate::draft::Draft;
-use crate::known::{Kept, Known};
+use crate::known::Known;
+use crate::known::alike::{Answer, Answers};
+use crate::known::net::Net;
+use crate::near::comes_to;
 use crate::order::stable_hash;
 use crate::select::Resources;
 use crate::summary::{Mark, Marks};
@@ -33,10 +36,11 @@ impl Known {
     /// Puts what would start into the queue; gives back what would not.
     pub(super) fn enqueue(&mut self, case: &Case<'_>, mut draft: Draft) -> Option<Draft> {
         let kept = &mut self.kept[case.place];
-        let mut asked = std::mem::take(&mut draft.asked);
-        asked.append(&mut case.evaluation.asked());
+        let own = case.evaluation.asked();
         let before = kept.asked.as_deref().map(Vec::as_slice).unwrap_or_default();
-        if !before.iter().eq(&asked) {
+        if !draft.asked.is_empty() || !before.iter().eq(own.iter()) {
+            let mut asked = std::mem::take(&mut draft.asked);
+            asked.extend(own.iter().cloned());
             for proposal in before.iter().filter(|proposal| !asked.contains(proposal)) {
                 forget(&mut self.by_proposal, proposal, case.place);
             }
@@ -78,45 +82,79 @@ impl Known {
         settled: &[Option<Draft>],
         timers: &Timers<'_>,
     ) {
-        let is_first = self.plan.machines.is_empty();
-        for (number, (case, settled)) in cases.iter().zip(settled).enumerate() {
-            let start = self.start_of(resources, case.place);
-            let kept = &mut self.kept[case.place];
+        let mut starts: Vec<Verdict> = Vec::with_capacity(cases.len());
+        for (number, Case { place, .. }) in cases.iter().enumerate() {
+            let start = self.start_of(resources, *place);
+            let kept = &mut self.kept[*place];
             let next = timers.next_of(number);
             if kept.next != next {
                 if let Some(at) = kept.next {
-                    self.due.remove(&(at, case.place));
+                    self.due.remove(&(at, *place));
                 }
-                self.due.extend(next.map(|at| (at, case.place)));
+                self.due.extend(next.map(|at| (at, *place)));
                 kept.next = next;
             }
             if matches!(start, Verdict::Start(_)) {
-                self.restless.insert(case.place);
+                self.restless.insert(*place);
             } else {
-                self.restless.remove(&case.place);
+                self.restless.remove(place);
             }
-            let queued = kept.queued.take();
-            let Some(draft) = settled.as_ref().or(queued.as_ref().map(|queued| &queued.1)) else { continue };
-            let marks = marks(kept, Mark::of(case), draft, &start);
-            let answer = draft.decide(resources, &start);
-            kept.queued = queued;
-            self.mark(case.place, marks);
-            self.answer(&case.machine.name, answer);
+            starts.push(start);
         }
-        for place in std::mem::take(&mut self.told) {
-            let start = self.start_of(resources, place);
-            let kept = &self.kept[place];
-            let Some(queued) = &kept.queued else { continue };
-            let marks = marks(kept, Mark::Converged, &queued.1, &start);
-            let answer = queued.1.decide(resources, &start);
-            let name = kept.machine.name.clone();
-            self.mark(place, marks);
-            self.answer(&name, answer);
+        let told = std::mem::take(&mut self.told).into_iter();
+        let told: Vec<(usize, Verdict)> =
+            told.map(|place| (place, self.start_of(resources, place))).collect();
+        let Self { alike, marks, kept, .. } = self;
+        let mut answers = Answers::new(resources, alike, marks);
+        let mut all: Vec<(usize, Answer)> = Vec::with_capacity(cases.len() + told.len());
+        for ((case, settled), start) in cases.iter().zip(settled).zip(starts) {
+            let kept = &kept[case.place];
+            if let Some(draft) = settled.as_ref().or(kept.queued.as_ref().map(|queued| &queued.1)) {
+                all.push((case.place, answers.of(kept, Mark::of(case), draft, start)));
+            }
         }
-        if is_first {
-            // A tree that grew name by name is little more than half full; made of all of them at once it is full.
-            self.plan.machines = std::mem::take(&mut self.plan.machines).into_iter().collect();
+        for (place, start) in told {
+            let kept = &kept[place];
+            if let Some(queued) = &kept.queued {
+                all.push((place, answers.of(kept, Mark::Converged, &queued.1, start)));
+            }
         }
+        all.sort_by_key(|(place, _)| *place);
+        self.take_in(all);
+    }
+
+    /// Takes in the answers for machines (by number), in order.
+    fn take_in(&mut self, answers: Vec<(usize, Answer)>) {
+        let Self { plan, changed, kept, summaries, .. } = self;
+        let mut net = Net::new();
+        let mut near = plan.machines.range_mut::<MachineName, _>(..).peekable();
+        let mut new: Vec<(MachineName, Arc<MachinePlan>)> = Vec::new();
+        for (place, answer) in answers {
+            let kept = &mut kept[place];
+            net.change(kept.marks.as_ref(), Some(&answer.marks));
+            kept.marks = Some(answer.marks);
+            let name = &kept.machine.name;
+            if !comes_to(&mut near, name) {
+                near = plan.machines.range_mut::<MachineName, _>(name..).peekable();
+            }
+            match near.next_if(|(known, _)| *known == name) {
+                Some((_, known)) if *known == answer.plan => continue,
+                Some((_, known)) => *known = answer.plan,
+                None => new.push((name.clone(), answer.plan)),
+            }
+            changed.push(name.clone());
+        }
+        // Made of all of them at once, a tree is full; one that grows name by name is little more than half so.
+        plan.machines.append(&mut new.into_iter().collect());
+        net.apply(
+            summaries,
+            |summaries, marks: &Marks, machines| {
+                marks.iter().for_each(|(baseline, mark)| mark.add(&mut summaries[*baseline], machines));
+            },
+            |summaries, marks, machines| {
+                marks.iter().for_each(|(baseline, mark)| mark.take_away(&mut summaries[*baseline], machines));
+            },
+        );
     }
 
     /// What the budgets say of what would start.
@@ -129,32 +167,6 @@ impl Known {
             (Some(full), _) => full.verdict(resources),
             (None, Some(spec)) => Verdict::Start(spec.clone()),
             (None, None) => Verdict::Converged,
-        }
-    }
-
-    fn mark(&mut self, place: usize, marks: Marks) {
-        let Self { kept, summaries, marks: pool, .. } = self;
-        let kept = &mut kept[place];
-        if *kept.marks == marks {
-            return;
-        }
-        kept.marks.iter().for_each(|(baseline, mark)| mark.take_away(&mut summaries[*baseline]));
-        marks.iter().for_each(|(baseline, mark)| mark.add(&mut summaries[*baseline]));
-        kept.marks = Arc::new(marks);
-        pool.pool(&mut kept.marks);
-    }
-
-    fn answer(&mut self, machine: &MachineName, answer: MachinePlan) {
-        match self.plan.machines.get_mut(machine) {
-            Some(known) if **known == answer => {}
-            Some(known) => {
-                *known = self.alike.shared(answer);
-                self.changed.push(machine.clone());
-            }
-            None => {
-                self.plan.machines.insert(machine.clone(), self.alike.shared(answer));
-                self.changed.push(machine.clone());
-            }
         }
     }
 
@@ -202,17 +214,6 @@ impl Known {
         let own = [self.windows_next, self.overrides_next].into_iter().flatten();
         self.plan.next = tracks.chain(own).chain(self.due.first().map(|(at, _)| *at)).min();
     }
-}
-
-/// What a machine is in the totals of the baselines that pick it.
-fn marks(kept: &Kept, first: Mark, draft: &Draft, start: &Verdict) -> Marks {
-    let mut marks: Marks = kept.picked.packages.iter().map(|baseline| (*baseline, first)).collect();
-    for (by, verdict) in draft.verdicts(start) {
-        if let Ok(at) = marks.binary_search_by_key(&by, |(baseline, _)| *baseline) {
-            marks[at].1 = marks[at].1.and(verdict);
-        }
-    }
-    marks
 }
 
 fn forget<K: Ord>(index: &mut BTreeMap<K, BTreeSet<usize>>, key: &K, place: usize) {

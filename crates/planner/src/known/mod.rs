@@ -53,13 +53,13 @@ pub(crate) enum Why {
 }
 
 impl Dirty {
-    pub(crate) fn extend(&mut self, places: BTreeSet<usize>) {
+    pub(crate) fn extend(&mut self, places: Vec<usize>) {
         match self {
             Self::All => {}
             Self::Some(known) => {
-                for place in places {
-                    known.entry(place).or_insert(Why::Besides);
-                }
+                // Of two that are about the same machine, the later one stays.
+                let besides = places.into_iter().map(|place| (place, Why::Besides));
+                *known = besides.chain(std::mem::take(known)).collect();
             }
         }
     }
@@ -87,7 +87,7 @@ impl Dirty {
 pub(crate) enum Next {
     Done,
     /// These machines are to be decided, too.
-    More(BTreeSet<usize>),
+    More(Vec<usize>),
     /// Something differs that all machines depend on.
     Anew,
 }
@@ -108,7 +108,7 @@ struct Kept {
     failures: Option<Box<BTreeMap<(usize, Item), Instant>>>,
     tied: Box<[Tied]>,
     /// What it is in the totals of the baselines that picked it when it was decided.
-    marks: Arc<Marks>,
+    marks: Option<Arc<Marks>>,
     conflicts: Option<Arc<Conflicts>>,
     /// The proposals that were looked for, if any were.
     #[expect(clippy::box_collection, reason = "the others hold 8 bytes for it, not 24")]
@@ -133,7 +133,7 @@ impl Kept {
             standing: None,
             failures: None,
             tied: Box::default(),
-            marks: Arc::default(),
+            marks: None,
             conflicts: None,
             asked: None,
             missing: None,
@@ -322,8 +322,7 @@ impl Known {
         {
             return Next::Anew;
         }
-        let histories: Vec<case::Kept<'_>> =
-            machines.iter().map(|(_, machine)| case::history(snapshot, machine)).collect();
+        let histories = case::histories(snapshot, machines.iter().map(|(_, machine)| machine.as_ref()));
         let mut timers = Timers::new(&timer, machines.len());
         let cases =
             asked.cases(snapshot, &resources, &histories, &self.upgrades, &mut self.twins, &mut timers);
@@ -356,6 +355,7 @@ impl Known {
             lowered: Lowered::default(),
             overrides,
             timer: &timer,
+            last: &self.plan,
         };
         let mut drafts: Vec<Draft> = Vec::with_capacity(cases.len());
         let mut cancels: Vec<(&MachineName, Vec<(ActivityName, OutcomeReason)>)> = Vec::new();
@@ -393,7 +393,7 @@ impl Known {
             turn.zip(kept.standing.as_ref())
                 .is_some_and(|(turn, standing)| self.queue.told(standing, turn).is_none())
         };
-        let starting: BTreeSet<usize> = self.told.iter().copied().filter(starts).collect();
+        let starting: Vec<usize> = self.told.iter().copied().filter(starts).collect();
         if !starting.is_empty() {
             self.told.retain(|place| !starting.contains(place));
             // What the others come to stays: only these are decided once more, before the last word is said.

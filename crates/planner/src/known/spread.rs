@@ -1,7 +1,5 @@
 //! How items spread, worked out anew where their counts changed.
 
-use std::collections::BTreeSet;
-
 use muster_model::Machine;
 
 use crate::budget::Standing;
@@ -13,7 +11,7 @@ use crate::timer::Timers;
 impl Known {
     /// Finds places, and takes in counts, records and what people said; names the machines that have to be asked besides,
     /// if there are any.
-    pub(super) fn hear(&mut self, facts: &Facts<'_>, dirty: &Dirty) -> Option<BTreeSet<usize>> {
+    pub(super) fn hear(&mut self, facts: &Facts<'_>, dirty: &Dirty) -> Option<Vec<usize>> {
         let Self { rollouts, kept, groups, .. } = self;
         for (place, track) in rollouts.tracks.iter_mut().enumerate() {
             if track.must_seat {
@@ -76,19 +74,20 @@ impl Known {
     }
 
     /// The machines that have to be asked anew, of those that are not to be decided already.
-    fn unasked(&self, dirty: &Dirty) -> Option<BTreeSet<usize>> {
+    fn unasked(&self, dirty: &Dirty) -> Option<Vec<usize>> {
         let tracks = self.tracks_that(dirty, |track| track.must_ask)?;
         self.missing_from(dirty, |kept| kept.picked.packages.iter().any(|place| tracks.contains(place)))
     }
 
     /// The machines that have to be decided anew, of those that are not to be already: what is said of a baseline's items
     /// makes no difference to who has them, unless an activity may be canceled for it.
-    pub(super) fn undecided(&self, dirty: &Dirty) -> Option<BTreeSet<usize>> {
+    pub(super) fn undecided(&self, dirty: &Dirty) -> Option<Vec<usize>> {
         let tracks = self.tracks_that(dirty, |track| track.must_decide)?;
         self.missing_from(dirty, |kept| {
-            let lacks = kept.share.as_ref().is_none_or(|share| share.lacks_of(&tracks));
+            let is_picked = || tracks.iter().any(|place| kept.picked.packages.contains(place));
             let waits = kept.standing.as_ref().is_some_and(Standing::waits);
-            (lacks || waits) && kept.picked.packages.iter().any(|place| tracks.contains(place))
+            kept.share.as_ref().is_some_and(|share| share.lacks_of(&tracks))
+                || ((waits || kept.share.is_none()) && is_picked())
         })
     }
 
@@ -101,10 +100,10 @@ impl Known {
         (!tracks.is_empty()).then_some(tracks)
     }
 
-    fn missing_from(&self, dirty: &Dirty, picks: impl Fn(&Kept) -> bool) -> Option<BTreeSet<usize>> {
+    fn missing_from(&self, dirty: &Dirty, picks: impl Fn(&Kept) -> bool) -> Option<Vec<usize>> {
         let all = self.kept.iter().enumerate();
         let missing = all.filter(|(number, kept)| picks(kept) && !dirty.contains(*number));
-        let missing: BTreeSet<usize> = missing.map(|(number, _)| number).collect();
+        let missing: Vec<usize> = missing.map(|(number, _)| number).collect();
         (!missing.is_empty()).then_some(missing)
     }
 }

@@ -33,10 +33,11 @@ impl Rollouts {
         lowered: &Lowered<'a>,
         case: &Case<'a>,
     ) -> Option<Case<'a>> {
-        let changes = case.evaluation.judged.iter().enumerate();
-        let changes = changes.filter(|(_, judged)| matches!(judged.outcome, Outcome::Change(Some(_))));
+        let open = case.evaluation.open.iter().copied();
+        let changes =
+            open.filter(|place| matches!(case.evaluation.judged[*place].outcome, Outcome::Change(Some(_))));
         let places: Places =
-            changes.filter_map(|(place, _)| Some((place, self.instead(resources, case, place)?))).collect();
+            changes.filter_map(|place| Some((place, self.instead(resources, case, place)?))).collect();
         if places.is_empty() {
             return None;
         }
