@@ -135,10 +135,6 @@ async fn client(folder: &Path) -> Result<Client, Failure> {
     Ok(Client::new(service, "default"))
 }
 
-async fn clients(folder: &Path) -> Result<Vec<Client>, Failure> {
-    futures::future::try_join_all((0..CLIENTS).map(|_| client(folder))).await
-}
-
 /// Creates everything; the seconds that it took, and how long each took.
 async fn creates(clients: &[Client]) -> Result<(f64, Vec<Duration>), Failure> {
     let start = Instant::now();
@@ -214,20 +210,20 @@ fn percentile(times: &mut [Duration], part: f64) -> f64 {
     times[index].as_secs_f64() * 1000.0
 }
 
-fn main() -> Result<(), Failure> {
-    // The clients that create are on one thread: what more of them would take from each other and hand over, the server
-    // would lack. A thousand watchers are on as many as there are processors.
-    let one = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let many = tokio::runtime::Runtime::new()?;
+#[tokio::main]
+async fn main() -> Result<(), Failure> {
     let folder = tempfile::tempdir_in(std::env::current_dir()?)?;
     let folder = folder.path();
     let (before, mut commits) = raw_rows(folder, "before.db")?;
-    let (server, ready) = many.block_on(Server::start(folder))?;
-    many.block_on(async { tokio::time::sleep(Duration::from_millis(500)).await });
+    let (server, ready) = Server::start(folder).await?;
+    tokio::time::sleep(Duration::from_millis(500)).await;
     let idle = server.memory()?;
-    let creators = one.block_on(clients(folder))?;
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        clients.push(client(folder).await?);
+    }
     let before_creates = server.processor()?;
-    let (seconds, mut times) = one.block_on(creates(&creators))?;
+    let (seconds, mut times) = creates(&clients).await?;
     let processor = server.processor()? - before_creates;
     let rate = OBJECTS as f64 / seconds;
     // Others use the disk as well: before and after.
@@ -236,7 +232,7 @@ fn main() -> Result<(), Failure> {
     commits.extend(commits_after);
     let full = server.memory()?;
     let bytes = OBJECTS as f64 * 4096.0 / 1024.0 / 1024.0;
-    let mut lags = many.block_on(async { fan_out(&clients(folder).await?).await })?;
+    let mut lags = fan_out(&clients).await?;
     println!("| what | measured | goal |\n|---|---|---|");
     println!("| ready after the start of the process | {:.0} ms | ≤ 300 ms |", ready.as_secs_f64() * 1000.0);
     println!("| resident memory, idle | {idle:.0} MiB | ≤ 40 MiB |");
@@ -262,7 +258,7 @@ fn main() -> Result<(), Failure> {
     println!("| the same, worst of {WRITES} | {:.0} ms | |", percentile(&mut lags, 1.0));
     let events = (WATCHERS * WRITES) as f64;
     drop(server);
-    let (server, again) = many.block_on(Server::start(folder))?;
+    let (server, again) = Server::start(folder).await?;
     println!("| ready again with all those objects | {:.0} ms | |", again.as_secs_f64() * 1000.0);
     println!("| resident memory then | {:.0} MiB | |", server.memory()?);
     eprintln!("{events:.0} events reached the watchers");

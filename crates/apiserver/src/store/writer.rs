@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
-use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -14,11 +13,6 @@ use crate::object::{Meta, Stored};
 ///
 /// A commit costs a disk flush (about 0.4 ms on our machines); at 256 objects it no longer shows.
 pub(super) const BATCH: usize = 256;
-
-/// How long the writer waits for more proposals after a batch that held more than have come so far. A commit costs the
-/// processor as much as several objects do, so fewer and larger ones make room for the requests behind them; whoever
-/// writes alone never waits.
-const GATHER: Duration = Duration::from_micros(500);
 
 /// Bytes of an object: what a cluster's etcd takes by default, so that whatever is here can move there.
 const OBJECT: usize = 3 << 19;
@@ -56,18 +50,7 @@ impl Writer {
 
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Command>) {
         let mut batch = Vec::with_capacity(BATCH);
-        let mut before = 0;
         while queue.blocking_recv_many(&mut batch, BATCH) > 0 {
-            if batch.len() < before {
-                // Those who wrote together a moment ago are about to write again. Waking up early only makes a smaller batch.
-                std::thread::park_timeout(GATHER);
-                while batch.len() < BATCH
-                    && let Ok(command) = queue.try_recv()
-                {
-                    batch.push(command);
-                }
-            }
-            before = batch.len();
             let accepted = self.accept(batch.drain(..));
             if accepted.is_empty() {
                 continue;
