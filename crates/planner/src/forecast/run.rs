@@ -60,6 +60,10 @@ struct Run {
     ends: BTreeSet<(Instant, ActivityName)>,
     outcomes: Outcomes,
     converged: BTreeMap<MachineName, Instant>,
+    /// When something started or ended last.
+    moved: Instant,
+    /// Who was told last that a number is full, while its windows were open, and when.
+    full: BTreeMap<MachineName, (Instant, Verdict)>,
     openings: BTreeMap<(Instant, Option<ObjectName>), Opening>,
     starts: BTreeMap<MachineName, (Instant, Option<ObjectName>)>,
     assumed: BTreeSet<MachineName>,
@@ -81,6 +85,8 @@ impl Run {
             ends: BTreeSet::new(),
             outcomes: Outcomes::default(),
             converged: BTreeMap::new(),
+            moved: Instant::MIN,
+            full: BTreeMap::new(),
             openings: BTreeMap::new(),
             starts: BTreeMap::new(),
             assumed: BTreeSet::new(),
@@ -134,6 +140,11 @@ impl Run {
                 self.converged.entry(name.clone()).or_insert(self.snapshot.now);
             } else {
                 self.converged.remove(name);
+            }
+            if let Verdict::Waiting(WaitingOn::Budget { .. } | WaitingOn::MaxUnavailable { .. }) =
+                machine.verdict
+            {
+                self.full.insert(name.clone(), (self.snapshot.now, machine.verdict.clone()));
             }
             if matches!(machine.verdict, Verdict::Start(_)) {
                 starts.push((name.clone(), machine.clone()));
@@ -218,6 +229,7 @@ impl Run {
 
     fn start(&mut self, name: &MachineName, decided: &MachinePlan, spec: &ActivitySpec) {
         let now = self.snapshot.now;
+        self.moved = now;
         self.touched.machines.insert(name.clone());
         if let Some(machine) = self.snapshot.machines.get_mut(name) {
             let machine = Arc::make_mut(machine);
@@ -279,9 +291,25 @@ impl Run {
         self.snapshot.now = next;
         while let Some((end, name)) = self.ends.first().cloned().filter(|(end, _)| *end <= next) {
             self.ends.remove(&(end, name.clone()));
+            self.moved = next;
             self.touched.machines.insert(name.machine.clone());
             self.outcomes.succeed(&mut self.snapshot, &name);
         }
+    }
+
+    /// What keeps a machine that is closed at the moment: where its windows opened after all had come to rest, and a number was
+    /// full all the same, that is it, and not the window that happens to be closed in the end.
+    fn full_all_along<'a>(&'a self, name: &MachineName, verdict: &'a Verdict) -> &'a Verdict {
+        let Verdict::Waiting(
+            WaitingOn::WindowClosed { .. }
+            | WaitingOn::CutoffReached { .. }
+            | WaitingOn::WindowTooShort { .. },
+        ) = verdict
+        else {
+            return verdict;
+        };
+        let full = self.full.get(name).filter(|(told, _)| *told > self.moved);
+        full.map_or(verdict, |(_, full)| full)
     }
 
     fn course(self, before: &Snapshot, ending: Ending, until: Instant) -> Course {
@@ -294,7 +322,9 @@ impl Run {
             | Verdict::Active { .. }
             | Verdict::Waiting(_)
             | Verdict::Blocked(_)) => match ending {
-                Ending::Horizon | Ending::Limit if !is_at_rest(machine) => Fate::Later(verdict.clone()),
+                Ending::Horizon | Ending::Limit if !is_at_rest(machine) => {
+                    Fate::Later(self.full_all_along(name, verdict).clone())
+                }
                 Ending::Settled | Ending::Horizon | Ending::Limit => Fate::Never(verdict.clone()),
             },
         };

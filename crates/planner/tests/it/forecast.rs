@@ -204,6 +204,24 @@ fn a_window_that_never_opens_again_is_never() {
     );
 }
 
+// rule: B2, W1
+#[test]
+fn what_a_failure_that_nobody_mends_holds_up_is_not_said_to_wait_for_the_night() {
+    check(
+        "baseline fix: openssl >= 3.0.15
+         budget z max 1
+         window night allow: daily 22 4h
+         machine a carried 9: openssl 3.0.14 held -> 3.0.15
+         activity a-1 Failed(TimedOut) 5m: install fix openssl 3.0.15
+         machine b: openssl 3.0.14 -> 3.0.15",
+        expect![[r#"
+              a never: Held V6
+              b later: Budget B2
+            = Horizon, converged -, 1 assumed
+        "#]],
+    );
+}
+
 // rule: B1
 #[test]
 fn a_year_long_freeze_is_beyond_the_horizon() {
