@@ -8,6 +8,7 @@ use muster_model::{
     Snapshot, Step, StepAction,
 };
 
+use crate::along;
 use crate::case::Case;
 use crate::machine::{World, may_reboot};
 use crate::target::{choose, is_met};
@@ -79,6 +80,7 @@ fn is_wanted(world: &World<'_>, case: &Case<'_>, activity: &Activity, action: &S
     match action {
         StepAction::InstallPackages(transaction) | StepAction::RemovePackages(transaction) => {
             transaction.requested.iter().all(|change| is_target(world, case, change))
+                && !along::is_stopped(world, case, transaction)
         }
         StepAction::HoldPackages { hold, unhold } => {
             let is_held =

@@ -12,6 +12,7 @@
 //! that count alike (`admit`). There is one way to a plan: from scratch is a planner's first.
 
 mod admit;
+mod along;
 mod attempts;
 mod baseline;
 mod boots;

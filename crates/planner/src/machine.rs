@@ -11,6 +11,7 @@ use muster_model::{
     StepAction, Suspender, Unmanaged, Verdict, WaitingOn, kernel_release,
 };
 
+use crate::along;
 use crate::attempts::Subject;
 use crate::boots;
 use crate::case::Case;
@@ -118,8 +119,7 @@ pub(crate) fn draft<'a>(world: &World<'a>, case: &Case<'a>) -> Draft {
     ready.truncate(named + UPGRADES_AT_ONCE);
     let passes = let_pass(world, case, &mut states, &mut ready);
     let_kernel_pass(world, case, &mut ready);
-    let last = || Some(&world.last.machines.get(&case.machine.name)?.wanted);
-    let choice = evaluation.choose(world.snapshot, world.resources, &case.merged, ready, last);
+    let choice = along::choose(world, case, &mut states, ready);
     let mut draft = Draft {
         verdict: None,
         entries: Vec::new(),

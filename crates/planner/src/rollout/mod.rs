@@ -154,7 +154,8 @@ impl Rollouts {
         self.outlook(resources, case, place).stop.is_some()
     }
 
-    fn stop(&self, resources: &Resources<'_>, place: usize, item: &Item) -> Option<Verdict> {
+    /// Why nobody may begin with a baseline's item any more, if so.
+    pub(crate) fn stop(&self, resources: &Resources<'_>, place: usize, item: &Item) -> Option<Verdict> {
         let track = &self.tracks[place];
         let progress = track.items.get(item)?;
         let baseline = resources.packages[place].reference();
@@ -167,7 +168,8 @@ impl Rollouts {
         Some(Verdict::Waiting(WaitingOn::PausedByPerson { baseline, approval, by }))
     }
 
-    fn obstacle(
+    /// What a baseline's item waits for before a machine may begin with it, if so.
+    pub(crate) fn obstacle(
         &self,
         resources: &Resources<'_>,
         place: usize,

@@ -681,3 +681,66 @@ fn an_upgrade_goes_through_the_waves_as_a_named_version_does() {
         "#]],
     );
 }
+
+// rule: O1, O3, A9
+#[test]
+fn nothing_comes_along_that_is_barred_or_paused_or_before_its_wave() {
+    let story = |libs: &str| {
+        format!(
+            "{libs}
+             baseline fix: openssl >= 3.0.15; curl >= 8
+             machine a ring=canary: openssl 3.0.14 -> 3.0.15; libssl3 3.0.14 -> 3.0.15; curl 8
+             machine b: openssl 3.0.14 -> 3.0.15; libssl3 3.0.14 -> 3.0.15; curl 7 -> 8
+             machine c: openssl 3.0.14 -> 3.0.15; libssl3 3.0.14 -> 3.0.15; curl 8
+             activity c-1 Pending 10s: install fix openssl 3.0.15 with libssl3 3.0.15
+             apt with openssl: libssl3 3.0.14 > 3.0.15"
+        )
+    };
+    let barred = "baseline libs fail 0: libssl3 >= 3.0.15
+        rollout libs libssl3=3.0.15 barred 10m seen 1h";
+    check(
+        &story(barred),
+        expect![[r#"
+        ! a: Barred O3: it stays barred in PackageBaseline/libs, since too many machines failed it before
+        + b: starts b-1: install curl 7 > 8 for fix
+          + fix curl:amd64 [7 → 8] Start b-1
+          ! libs libssl3:amd64 [3.0.14 → 3.0.15] Barred O3: it stays barred in PackageBaseline/libs, since too many machines failed it before
+          ~ fix openssl:amd64 [3.0.14 → 3.0.15] OtherActivity A1: b-1 is first
+        ~ c: Pending A2: c-1 is Pending
+          ~ fix openssl:amd64 [3.0.14 → 3.0.15] Pending A2: c-1 is Pending
+          ! libs libssl3:amd64 [3.0.14 → 3.0.15] Barred O3: it stays barred in PackageBaseline/libs, since too many machines failed it before
+        x c-1: Contradicted
+    "#]],
+    );
+    let paused = "baseline libs: libssl3 >= 3.0.15
+        approval stop pause libs libssl3=3.0.15 by alice 10m";
+    check(
+        &story(paused),
+        expect![[r#"
+        ~ a: PausedByPerson O3: alice paused it with stop
+        + b: starts b-1: install curl 7 > 8 for fix
+          + fix curl:amd64 [7 → 8] Start b-1
+          ~ libs libssl3:amd64 [3.0.14 → 3.0.15] PausedByPerson O3: alice paused it with stop
+          ~ fix openssl:amd64 [3.0.14 → 3.0.15] OtherActivity A1: b-1 is first
+        ~ c: Pending A2: c-1 is Pending
+          ~ fix openssl:amd64 [3.0.14 → 3.0.15] Pending A2: c-1 is Pending
+          ~ libs libssl3:amd64 [3.0.14 → 3.0.15] PausedByPerson O3: alice paused it with stop
+        x c-1: Contradicted
+    "#]],
+    );
+    let canary = "baseline libs: libssl3 >= 3.0.15
+        wave canary libs on ring=canary soak 1h";
+    check(
+        &story(canary),
+        expect![[r#"
+        + a: starts a-1: install libssl3 3.0.14 > 3.0.15, openssl 3.0.14 > 3.0.15 for fix+libs
+        + b: starts b-1: install curl 7 > 8 for fix
+          + fix curl:amd64 [7 → 8] Start b-1
+          ~ libs libssl3:amd64 [3.0.14 → 3.0.15] Wave O2: wave canary of PackageBaseline/libs is first: 0 of 1 machine(s) have it
+          ~ fix openssl:amd64 [3.0.14 → 3.0.15] OtherActivity A1: b-1 is first
+        ~ c: Pending A2: c-1 is Pending
+          ~ fix openssl:amd64 [3.0.14 → 3.0.15] Pending A2: c-1 is Pending
+          ~ libs libssl3:amd64 [3.0.14 → 3.0.15] Wave O2: wave canary of PackageBaseline/libs is first: 0 of 1 machine(s) have it
+    "#]],
+    );
+}

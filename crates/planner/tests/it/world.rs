@@ -513,17 +513,24 @@ fn parsed<T: for<'a> serde::Deserialize<'a>>(word: &str) -> T {
     serde_json::from_value(serde_json::Value::String(word.to_owned())).unwrap()
 }
 
-/// `install fix openssl 3.0.15, curl 8`; `remove fix telnet -`; `reboot fix`, `reboot k into 6.1.0-50`; `hold fix openssl`;
+/// `install fix openssl 3.0.15, curl 8 with libssl3 3.0.15`; `remove fix telnet -`; `reboot fix`, `reboot k into 6.1.0-50`;
+/// `hold fix openssl`;
 /// `repair fix`; `select k 6.1.0-50=6.1.176`; `default k …`.
 fn step(world: &World, text: &str) -> Step {
     let words = Words::of(text);
     let transaction = || {
         let rest = words.words[2..].join(" ");
-        let requested = rest.split(',').map(|change| {
-            let (name, to) = change.trim().split_once(' ').unwrap();
-            Change { package: key(name), from: None, to: DebianVersion::parse(to).ok().filter(|_| to != "-") }
-        });
-        Transaction { requested: requested.collect(), ..Transaction::default() }
+        let (requested, along) = rest.split_once(" with ").unwrap_or((&rest, ""));
+        let changes = |all: &str| {
+            let all = all.split(',').map(str::trim).filter(|change| !change.is_empty());
+            let change = all.map(|change| {
+                let (name, to) = change.split_once(' ').unwrap();
+                let to = DebianVersion::parse(to).ok().filter(|_| to != "-");
+                Change { package: key(name), from: None, to }
+            });
+            change.collect()
+        };
+        Transaction { requested: changes(requested), dependencies: changes(along), ..Transaction::default() }
     };
     let action = match words.at(0) {
         "install" => StepAction::InstallPackages(transaction()),
