@@ -1,7 +1,8 @@
 //! What may pass a window or a freeze, since somebody said so (rule W9)?
 
 use muster_model::{
-    BaselineRef, Cover, DebianVersion, OverrideWhat, PackageKey, Passes, Snapshot, Verdict, WindowOverride,
+    BaselineRef, Cover, DebianVersion, Instant, OverrideWhat, PackageKey, Passes, Snapshot, Verdict,
+    WaitingOn, WindowOverride,
 };
 
 use crate::boots;
@@ -99,6 +100,8 @@ pub(crate) fn let_pass(
     let Err(closed) = world.windows.ask(case.picked.windows, Cover::Packages, estimate) else {
         return Passes::new();
     };
+    let ask =
+        |passes: &Passes| world.windows.ask_past(case.picked.windows, Cover::Packages, estimate, passes);
     let mut all: Option<Passes> = None;
     let mut passing = Vec::new();
     for place in ready.iter() {
@@ -107,8 +110,16 @@ pub(crate) fn let_pass(
         if passes.is_empty() {
             continue;
         }
+        // What it passes is not in its way; what is left is.
+        if let Err(left) = ask(&passes) {
+            let ends = passes.values().map(|pass| pass.until).min();
+            let clears = |why: &WaitingOn| Verdict::Waiting(why.clone()).until();
+            let left = if clears(&left) < ends { left } else { clearing(left, clears(&closed)) };
+            states.stick(*place, &Verdict::Waiting(left));
+            continue;
+        }
         let passes = together(all.as_ref(), passes);
-        if world.windows.ask_past(case.picked.windows, Cover::Packages, estimate, &passes).is_ok() {
+        if ask(&passes).is_ok() {
             passing.push(*place);
             all = Some(passes);
         }
@@ -123,6 +134,19 @@ pub(crate) fn let_pass(
     states.lifts.stick(&closed);
     *ready = passing;
     all
+}
+
+/// The same, but for when it clears: once an override has ended, what it passed is in the way again.
+fn clearing(left: WaitingOn, at: Option<Instant>) -> WaitingOn {
+    let mut left = left;
+    if let WaitingOn::WindowClosed { until, .. }
+    | WaitingOn::Frozen { until, .. }
+    | WaitingOn::CutoffReached { until, .. }
+    | WaitingOn::WindowTooShort { until, .. } = &mut left
+    {
+        *until = at;
+    }
+    left
 }
 
 /// What one transaction passes that carries what passes `all` and what passes `passes`: the windows that both pass, for as long

@@ -77,6 +77,36 @@ fn a_freeze_that_may_not_be_passed_stays() {
     );
 }
 
+// rule: W9, S4
+#[test]
+fn what_an_override_does_not_pass_is_said_and_not_what_it_does() {
+    let story = |rest: &str| {
+        format!(
+            "baseline fix: openssl >= 2; zlib >= 2
+             window freeze deny overridable: once 2026-11-20T00:00:00Z 2026-12-01T00:00:00Z
+             override cve of freeze until 2h: fix openssl 2
+             machine a: openssl 1 -> 2; zlib 1 -> 2
+             {rest}"
+        )
+    };
+    check(
+        &story("policy required"),
+        expect![[r#"
+        ~ a: WindowClosed W1: no window opens for the machine
+          ~ fix openssl:amd64 [1 → 2] WindowClosed W1: no window opens for the machine
+          ~ fix zlib:amd64 [1 → 2] Frozen W1: freeze freeze is on
+    "#]],
+    );
+    check(
+        &story("window next deny: once 2026-11-23T12:05:00Z 2026-11-25T00:00:00Z"),
+        expect![[r#"
+            ~ a: WindowTooShort W2: the time until 2026-11-23T12:05:00Z by next is too short, the change needs 600s, until 2026-12-01T00:00:00Z
+              ~ fix openssl:amd64 [1 → 2] WindowTooShort W2: the time until 2026-11-23T12:05:00Z by next is too short, the change needs 600s, until 2026-12-01T00:00:00Z
+              ~ fix zlib:amd64 [1 → 2] Frozen W1: freeze freeze is on, until 2026-12-01T00:00:00Z
+        "#]],
+    );
+}
+
 // rule: W9
 #[test]
 fn an_override_ends() {
