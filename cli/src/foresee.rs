@@ -7,7 +7,7 @@ use muster_planner::{Course, Fate, Forecast, forecast};
 use serde::Serialize;
 
 use crate::connect::Connection;
-use crate::plan::{ForecastReport, of_forecast};
+use crate::plan::{ForecastReport, of_forecast, why_not};
 use crate::world::live_of;
 
 /// Of larger fleets a screen shows no forecast by itself: reading them whole and planning their weeks takes more than a
@@ -32,13 +32,24 @@ pub(crate) struct Turn {
     /// The same, with steps that take as long as one in twenty does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) slow_converged_time: Option<Instant>,
+    /// Why it is not as wanted by then, when all else is done: where it converges later or never.
+    #[serde(skip_serializing_if = "Option::is_none", flatten)]
+    pub(crate) why_not: Option<WhyNot>,
     /// How far it was looked.
     pub(crate) until_time: Instant,
 }
 
+/// What is said of a machine then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct WhyNot {
+    pub(crate) reason: &'static str,
+    pub(crate) rule: &'static str,
+    pub(crate) message: String,
+}
+
 /// The fleet's, or why there is none.
 pub(crate) async fn of_fleet(connection: &Connection) -> Result<ForecastReport, String> {
-    Ok(of_forecast(look(connection).await?))
+    Ok(of_forecast(&look(connection).await?))
 }
 
 /// One machine's; `None`: it is as wanted, or not ours to change, or nothing is known of it.
@@ -61,12 +72,14 @@ async fn look(connection: &Connection) -> Result<Forecast, String> {
     tokio::task::spawn_blocking(look).await.map_err(|error| error.to_string())
 }
 
-fn turn(found: &Forecast, name: &MachineName) -> Option<Turn> {
+/// One machine's, of the whole fleet's.
+pub(crate) fn turn(found: &Forecast, name: &MachineName) -> Option<Turn> {
     let converges = |course: &Course| match course.fates.get(name) {
         Some(Fate::Converges(at)) => Some(*at),
         _ => None,
     };
-    let fate = match found.typical.fates.get(name)? {
+    let becomes = found.typical.fates.get(name)?;
+    let fate = match becomes {
         Fate::Converges(at) if *at <= found.from => return None,
         Fate::Unknown(_) | Fate::Unmanaged(_) => return None,
         Fate::Converges(_) => "Converges",
@@ -81,6 +94,11 @@ fn turn(found: &Forecast, name: &MachineName) -> Option<Turn> {
         window: start.and_then(|(_, window)| window.as_ref().map(ToString::to_string)),
         converged_time: converges(&found.typical),
         slow_converged_time: converges(&found.slow),
+        why_not: why_not(becomes).map(|(_, verdict)| WhyNot {
+            reason: verdict.reason(),
+            rule: verdict.rule(),
+            message: verdict.message(),
+        }),
         until_time: found.until,
     })
 }
@@ -88,7 +106,8 @@ fn turn(found: &Forecast, name: &MachineName) -> Option<Turn> {
 impl Turn {
     /// In words.
     pub(crate) fn in_words(&self, shown: impl Fn(Instant) -> String) -> String {
-        let Self { fate, start_time, window, converged_time, slow_converged_time, until_time } = self;
+        let Self { fate, start_time, window, converged_time, slow_converged_time, why_not, until_time } =
+            self;
         let window = window.as_ref().map_or(String::new(), |window| format!(" in {window}"));
         let start = start_time.map_or(String::new(), |at| format!("its turn is at {}{window}, ", shown(at)));
         let end = match (*fate, converged_time, slow_converged_time) {
@@ -100,6 +119,9 @@ impl Turn {
             ("Never", ..) => "as wanted by nothing that is foreseen".to_owned(),
             _ => format!("as wanted not before {}", shown(*until_time)),
         };
-        format!("forecast: {start}{end}")
+        let because = why_not.as_ref().map_or(String::new(), |WhyNot { reason, rule, message }| {
+            format!(" ({reason}, rule {rule}): {message}")
+        });
+        format!("forecast: {start}{end}{because}")
     }
 }

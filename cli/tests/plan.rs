@@ -300,10 +300,35 @@ fn a_window_that_stays_closed_says_what_waits_for_it() {
         6 machines: 0 converged, 0 start now, 0 active, 6 waiting, 0 blocked, 0 unmanaged, 0 unknown
         6 machines affected by the plan
         forecast: 6 perhaps later
+        forecast:   6 (WindowClosed, rule W1), sim-00000: window night opens at 2028-02-29T00:00:00Z
         the answer may change by itself at 2028-02-29T00:00:00Z
     "#]]
     .assert_eq(&without_revisions(&said));
     assert_eq!(code, Some(2));
+}
+
+// rule: B1
+#[test]
+fn what_never_converges_says_why_though_no_machine_has_simulated_it() {
+    let place = opened();
+    let one = baseline("openssl", "", "    - {name: openssl, version: latest}\n");
+    place.write("desired/all.yaml", &one.replace("maxUnavailable: 100%", "maxUnavailable: 0"));
+    place.write("desired/web.yaml", &baseline("web", "", "    - {name: openssl}\n"));
+    let (said, _) = plan_text(&place, &[]);
+    let foreseen: Vec<&str> = said.lines().filter(|line| line.starts_with("forecast")).collect();
+    assert_eq!(
+        foreseen,
+        [
+            "forecast: 6 by nothing that is foreseen",
+            "forecast:   6 (BudgetIsZero, rule B1), sim-00000: maxUnavailable of PackageBaseline/openssl allows no machine to be unavailable",
+        ]
+    );
+    let plan = json_of(&place.plan(&["-o", "json"]));
+    let (machine, reasons) = (&plan["machines"][0], &plan["forecast"]["reasons"]);
+    assert_eq!(machine["reason"], "Proposal", "that is what it waits for first");
+    assert_eq!(machine["forecast"]["fate"], "Never");
+    assert_eq!(machine["forecast"]["reason"], "BudgetIsZero");
+    assert_eq!((&reasons[0]["fate"], &reasons[0]["machines"]), (&json!("Never"), &json!(6)));
 }
 
 #[test]
@@ -352,7 +377,7 @@ fn scripts_get_an_answer_for_every_machine() {
     let answer = json_of(&opened().plan(&["-o", "json"]));
     let machine = &answer["machines"][0];
     let keys: Vec<&String> = machine.as_object().unwrap().keys().collect();
-    expect![[r#"["blocker", "clears", "mayReboot", "message", "name", "namespace", "reason", "requirements", "rule", "steps", "untilTime", "verdict"]"#]].assert_eq(&format!("{keys:?}"));
+    expect![[r#"["blocker", "clears", "forecast", "mayReboot", "message", "name", "namespace", "reason", "requirements", "rule", "steps", "untilTime", "verdict"]"#]].assert_eq(&format!("{keys:?}"));
     expect![[r#"
         [
           {
@@ -770,9 +795,14 @@ fn a_live_fleet_says_what_is_to_come_and_its_source_holds_what_the_plan_said_it_
     };
     assert_eq!(why["forecast"]["fate"], "Later", "{why}");
     let (said, _) = ask(&["why", "sim-00000"]);
-    assert!(said.contains("\n  forecast: as wanted not before 2"), "{said}");
+    let closed = "(WindowClosed, rule W1)";
+    let turn = said.lines().find(|line| line.starts_with("  forecast: as wanted not before 2")).unwrap();
+    assert!(turn.contains(closed), "{said}");
     let (said, noted) = ask(&["status"]);
-    assert!(said.contains("\nforecast: 1 perhaps later\n"), "{said}{noted}");
+    assert!(
+        said.contains(&format!("\nforecast: 1 perhaps later\nforecast:   1 {closed}, sim-00000: ")),
+        "{said}{noted}"
+    );
     let (said, _) = ask(&["status", "-o", "json"]);
     let status: Value = serde_json::from_str(&said).unwrap();
     assert_eq!(status["forecast"]["machines"]["later"], 1, "{status}");

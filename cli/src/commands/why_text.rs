@@ -220,6 +220,7 @@ mod tests {
                 window: Some("night".to_owned()),
                 converged_time: Some("2026-11-23T22:10:00Z".parse().unwrap()),
                 slow_converged_time: Some("2026-11-23T22:30:00Z".parse().unwrap()),
+                why_not: None,
                 until_time: "2027-01-22T12:00:00Z".parse().unwrap(),
             }),
             no_forecast: None,

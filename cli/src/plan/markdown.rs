@@ -147,7 +147,7 @@ mod tests {
             command_line: muster_model::CommandLine::default(),
         };
         let answer = Answer { verdict: "Start", steps: vec![step], ..Answer::nothing() };
-        MachineReport { namespace: "default".to_owned(), name, change: None, answer }
+        MachineReport { namespace: "default".to_owned(), name, change: None, forecast: None, answer }
     }
 
     fn report(machines: Vec<MachineReport>) -> Report {

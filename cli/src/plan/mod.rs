@@ -17,17 +17,19 @@ mod text;
 use std::collections::BTreeMap;
 
 use muster_model::{BaselineRef, Machine, MachineName, PackageBaseline, Snapshot};
+use muster_planner::forecast;
 use muster_source::{ChangeSet, Problem, Rejected};
 use muster_state::Owners;
 
+use crate::foresee::turn;
+
 pub(crate) use self::desired::{Judged, Wish, WishError, wish};
-pub(crate) use self::foresight::{ForecastReport, in_words, of_forecast};
+pub(crate) use self::foresight::{ForecastReport, in_words, of_forecast, why_not};
 pub(crate) use self::markdown::markdown;
 pub(crate) use self::overlay::{Replaced, overlay};
 pub(crate) use self::report::Report;
 pub(crate) use self::text::text;
 
-use self::foresight::foresee;
 use self::held::held;
 use self::outlook::Outlook;
 use self::places::Places;
@@ -71,6 +73,7 @@ pub(crate) fn report(question: &Question<'_>) -> Report {
     };
     let after = overlay(world, owners, replaced, head);
     let outlook = Outlook::of(&after);
+    let found = forecast(&after);
     let places = Places::of_set(Some(head));
     let new = answers(&outlook, &places);
     let before = wish.base.as_ref().map(|base| Before::of(question, base));
@@ -79,6 +82,7 @@ pub(crate) fn report(question: &Question<'_>) -> Report {
         .map(|(name, answer)| MachineReport {
             namespace: (*namespace).to_owned(),
             change: before.as_ref().and_then(|before| before.change(&after, &name, &answer)),
+            forecast: turn(&found, &name),
             name: name.to_string(),
             answer,
         })
@@ -104,7 +108,7 @@ pub(crate) fn report(question: &Question<'_>) -> Report {
         problems_total: problems.len(),
         problems,
         next_time: outlook.plan.next,
-        forecast: Some(foresee(&after)),
+        forecast: Some(of_forecast(&found)),
         held: held(world, owners, replaced, head, &after),
     }
 }

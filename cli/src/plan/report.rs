@@ -14,6 +14,7 @@ use super::foresight::ForecastReport;
 use super::held::HeldReport;
 use super::outlook::{Missing, Outlook};
 use super::places::Places;
+use crate::foresee::Turn;
 
 /// The report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -60,6 +61,9 @@ pub(crate) struct MachineReport {
     /// Compared with the base: what the change does to it; absent where it does nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) change: Option<ChangeReport>,
+    /// When its turn is, and when it is as wanted, or why not; absent where it is, or nothing can be said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) forecast: Option<Turn>,
     #[serde(flatten)]
     pub(crate) answer: Answer,
 }
