@@ -104,7 +104,11 @@ pub(crate) fn judge(
     let outcome = if requirement.conflict {
         let baselines = requirement.baselines(resources);
         Outcome::blocked(Reason::Conflicted { package: requirement.key.clone(), baselines })
-    } else if installed.is_none() && !inventory.covers(&requirement.key) {
+    } else if installed.is_none()
+        && requirement.wish == PackageWish::Present
+        && !inventory.covers(&requirement.key)
+    {
+        // What is installed is always listed; what is on offer only of what was asked for.
         Outcome::NotCovered
     } else {
         match requirement.wish {

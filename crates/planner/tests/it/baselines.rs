@@ -218,6 +218,20 @@ fn absent_takes_away_and_needs_no_leave() {
     );
 }
 
+// rule: S3, V2
+#[test]
+fn what_is_to_be_absent_and_is_not_there_is_as_wanted_whatever_is_on_offer() {
+    check(
+        "baseline fix: telnet absent; curl
+         machine a: openssl 1
+         machine b: openssl 1; curl 8",
+        expect![[r#"
+            ~ a: Inventory V2: the machine was asked what is on offer for curl:amd64
+            = b: converged
+        "#]],
+    );
+}
+
 // rule: S4
 #[test]
 fn the_machines_verdict_is_the_one_to_act_on() {
