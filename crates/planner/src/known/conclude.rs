@@ -8,14 +8,13 @@ use muster_model::{ActivityName, MachineName, MachinePlan, OutcomeReason, Rollou
 use crate::admit::Turn;
 use crate::case::Case;
 use crate::draft::Draft;
-use crate::known::Known;
 use crate::known::alike::{Answer, Answers};
 use crate::known::net::Net;
+use crate::known::{Decided, Known};
 use crate::near::comes_to;
 use crate::order::stable_hash;
 use crate::select::Resources;
 use crate::summary::{Mark, Marks};
-use crate::timer::Timers;
 
 impl Known {
     /// What is to be canceled of one machine's activities.
@@ -74,25 +73,18 @@ impl Known {
         None
     }
 
-    /// The answers for the machines that were decided, `settled` without a turn, and for those that are told something else.
-    pub(super) fn conclude(
-        &mut self,
-        resources: &Resources<'_>,
-        cases: &[Case<'_>],
-        settled: &[Option<Draft>],
-        timers: &Timers<'_>,
-    ) {
-        let mut starts: Vec<Verdict> = Vec::with_capacity(cases.len());
-        for (number, Case { place, .. }) in cases.iter().enumerate() {
+    /// The answers for the machines that were decided, and for those that are told something else.
+    pub(super) fn conclude(&mut self, resources: &Resources<'_>, decided: &[Decided]) {
+        let mut starts: Vec<Verdict> = Vec::with_capacity(decided.len());
+        for Decided { place, next, .. } in decided {
             let start = self.start_of(resources, *place);
             let kept = &mut self.kept[*place];
-            let next = timers.next_of(number);
-            if kept.next != next {
+            if kept.next != *next {
                 if let Some(at) = kept.next {
                     self.due.remove(&(at, *place));
                 }
                 self.due.extend(next.map(|at| (at, *place)));
-                kept.next = next;
+                kept.next = *next;
             }
             if matches!(start, Verdict::Start(_)) {
                 self.restless.insert(*place);
@@ -106,11 +98,11 @@ impl Known {
             told.map(|place| (place, self.start_of(resources, place))).collect();
         let Self { alike, marks, kept, .. } = self;
         let mut answers = Answers::new(resources, alike, marks);
-        let mut all: Vec<(usize, Answer)> = Vec::with_capacity(cases.len() + told.len());
-        for ((case, settled), start) in cases.iter().zip(settled).zip(starts) {
-            let kept = &kept[case.place];
+        let mut all: Vec<(usize, Answer)> = Vec::with_capacity(decided.len() + told.len());
+        for (Decided { place, first, settled, .. }, start) in decided.iter().zip(starts) {
+            let kept = &kept[*place];
             if let Some(draft) = settled.as_ref().or(kept.queued.as_ref().map(|queued| &queued.1)) {
-                all.push((case.place, answers.of(kept, Mark::of(case), draft, start)));
+                all.push((*place, answers.of(kept, *first, draft, start)));
             }
         }
         for (place, start) in told {

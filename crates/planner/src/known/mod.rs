@@ -30,7 +30,7 @@ use crate::overrides::Overrides;
 use crate::planner::Touched;
 use crate::rollout::{Facts, Lowered, Rollouts, Share, Tied};
 use crate::select::{Picked, Resources, Selection};
-use crate::summary::{self, Conflicts, Marks};
+use crate::summary::{self, Conflicts, Mark, Marks};
 use crate::timer::{Timer, Timers};
 use crate::twins::Twins;
 use crate::upgrade;
@@ -90,6 +90,18 @@ pub(crate) enum Next {
     More(Vec<usize>),
     /// Something differs that all machines depend on.
     Anew,
+}
+
+/// What was decided about one machine, but for what the budgets say.
+#[derive(Debug)]
+struct Decided {
+    place: usize,
+    /// What it is in totals before anything is said of a requirement.
+    first: Mark,
+    /// `None`: it would start, and is in the queue.
+    settled: Option<Draft>,
+    /// When it may be decided otherwise by itself.
+    next: Option<Instant>,
 }
 
 /// What one machine counted for when it was last decided.
@@ -285,10 +297,57 @@ impl Known {
         Some(places.into_iter().map(|place| (place, Why::Touched)).collect())
     }
 
-    /// Decides machines.
+    /// Decides machines, says what follows, and sums it up.
     pub(crate) fn round(&mut self, snapshot: &Snapshot, dirty: &Dirty) -> Next {
-        let timer = Timer::new(snapshot.now);
         let resources = Resources::of(snapshot);
+        let mut decided = match self.decide(snapshot, &resources, dirty) {
+            Ok(decided) => decided,
+            Err(next) => return next,
+        };
+        // What waited and starts instead of others names the instant at which it was drafted, so it is decided once more; what the
+        // others come to stays. Each time these are machines that were not decided yet, which bounds how often.
+        let mut again = BTreeSet::new();
+        loop {
+            self.told.retain(|place| !dirty.contains(*place) && !again.contains(place));
+            let starting: Vec<usize> =
+                self.told.iter().copied().filter(|place| self.starts(*place)).collect();
+            if starting.is_empty() {
+                break;
+            }
+            let mut besides = Dirty::Some(BTreeMap::new());
+            besides.extend(starting);
+            let more = loop {
+                match self.decide(snapshot, &resources, &besides) {
+                    Ok(more) => break more,
+                    Err(Next::More(places)) => besides.extend(places),
+                    Err(next @ (Next::Anew | Next::Done)) => return next,
+                }
+            };
+            again.extend(more.iter().map(|one| one.place));
+            decided.retain(|one| !besides.contains(one.place));
+            decided.extend(more);
+        }
+        self.conclude(&resources, &decided);
+        self.sum_up(snapshot, &resources);
+        self.twins.trim(self.kept.len());
+        Next::Done
+    }
+
+    /// Whether what waits on a machine may start.
+    fn starts(&self, place: usize) -> bool {
+        let Kept { queued, standing, .. } = &self.kept[place];
+        let both = queued.as_ref().zip(standing.as_ref());
+        both.is_some_and(|(queued, standing)| self.queue.told(standing, queued.0).is_none())
+    }
+
+    /// Decides machines, up to what the budgets say of it; or what has to come before that.
+    fn decide(
+        &mut self,
+        snapshot: &Snapshot,
+        resources: &Resources<'_>,
+        dirty: &Dirty,
+    ) -> Result<Vec<Decided>, Next> {
+        let timer = Timer::new(snapshot.now);
         let machines: Vec<(usize, Arc<Machine>)> = match dirty {
             Dirty::All => snapshot.machines.values().cloned().enumerate().collect(),
             Dirty::Some(places) => {
@@ -304,7 +363,7 @@ impl Known {
         };
         if self.windows_next.is_some_and(|next| next <= snapshot.now) {
             self.tell_windows = true;
-            self.windows = summary::windows(&resources, &snapshot.policy.estimates, &timer);
+            self.windows = summary::windows(resources, &snapshot.policy.estimates, &timer);
             self.windows_next = timer.take();
         }
         let turns: Vec<Option<Instant>> = self.windows.iter().map(summary::turn).collect();
@@ -316,41 +375,41 @@ impl Known {
             let before = Some(&kept[*place]).filter(|kept| kept.standing.is_some());
             (*place, machine.as_ref(), before.map(|kept| (&*kept.machine, &kept.picked)))
         });
-        let mut asked = Asked::of(&resources, &mut self.selection, &mut self.mergers, all);
-        if self.learn(snapshot, &resources, asked.lacks(snapshot, |place| dirty.is_touched(place)))
+        let mut asked = Asked::of(resources, &mut self.selection, &mut self.mergers, all);
+        if self.learn(snapshot, resources, asked.lacks(snapshot, |place| dirty.is_touched(place)))
             && !dirty.is_all()
         {
-            return Next::Anew;
+            return Err(Next::Anew);
         }
         let histories = case::histories(snapshot, machines.iter().map(|(_, machine)| machine.as_ref()));
         let mut timers = Timers::new(&timer, machines.len());
         let cases =
-            asked.cases(snapshot, &resources, &histories, &self.upgrades, &mut self.twins, &mut timers);
+            asked.cases(snapshot, resources, &histories, &self.upgrades, &mut self.twins, &mut timers);
         let groups_before = self.groups.clone();
-        self.count(snapshot, &resources, &cases, &machines, dirty, &mut timers);
-        let turned = self.groups.limit(&resources);
+        self.count(snapshot, resources, &cases, &machines, dirty, &mut timers);
+        let turned = self.groups.limit(resources);
         if turned && !dirty.is_all() {
-            return Next::Anew;
+            return Err(Next::Anew);
         }
         if self.groups != groups_before {
             self.queue.renew();
         }
 
-        let facts = Facts::new(snapshot, &resources, &self.rollouts, &timer);
+        let facts = Facts::new(snapshot, resources, &self.rollouts, &timer);
         if let Some(more) = self.hear(&facts, dirty) {
-            return Next::More(more);
+            return Err(Next::More(more));
         }
         self.ask(&facts, &cases, &mut timers);
         self.judge(&facts);
         if let Some(more) = self.undecided(dirty) {
-            return Next::More(more);
+            return Err(Next::More(more));
         }
         self.rollouts.tracks.iter_mut().for_each(|track| track.must_decide = false);
 
         let world = World {
             snapshot,
-            resources: &resources,
-            windows: Windows::new(&resources, self.selection.sets.sets(), &turns, &snapshot.policy, &timer),
+            resources,
+            windows: Windows::new(resources, self.selection.sets.sets(), &turns, &snapshot.policy, &timer),
             rollouts: &self.rollouts,
             lowered: Lowered::default(),
             overrides,
@@ -378,38 +437,18 @@ impl Known {
                 .collect();
             orphans.into_iter().for_each(|name| self.cancel(name, cancel::of_nobody(snapshot, name)));
         }
-        let settled: Vec<Option<Draft>> =
-            cases.iter().zip(drafts).map(|(case, draft)| self.enqueue(case, draft)).collect();
-        // What is kept of a draft that is not among these names the instant at which it was made.
-        let after = self.queue.take_turns(&self.groups);
-        if let Some((after, told)) = after {
+        let both = cases.iter().zip(drafts).enumerate();
+        let decided = both.map(|(number, (case, draft))| Decided {
+            place: case.place,
+            first: Mark::of(case),
+            settled: self.enqueue(case, draft),
+            next: timers.next_of(number),
+        });
+        let decided = decided.collect();
+        if let Some((after, told)) = self.queue.take_turns(&self.groups) {
             self.after = after;
             self.told.extend(told);
         }
-        self.told.retain(|place| !dirty.contains(*place));
-        let starts = |place: &usize| {
-            let kept = &self.kept[*place];
-            let turn = kept.queued.as_ref().map(|queued| queued.0);
-            turn.zip(kept.standing.as_ref())
-                .is_some_and(|(turn, standing)| self.queue.told(standing, turn).is_none())
-        };
-        let starting: Vec<usize> = self.told.iter().copied().filter(starts).collect();
-        if !starting.is_empty() {
-            self.told.retain(|place| !starting.contains(place));
-            // What the others come to stays: only these are decided once more, before the last word is said.
-            let mut besides = Dirty::Some(BTreeMap::new());
-            besides.extend(starting);
-            loop {
-                match self.round(snapshot, &besides) {
-                    Next::Done => break,
-                    Next::More(places) => besides.extend(places),
-                    Next::Anew => return Next::Anew,
-                }
-            }
-        }
-        self.conclude(&resources, &cases, &settled, &timers);
-        self.sum_up(snapshot, &resources);
-        self.twins.trim(self.kept.len());
-        Next::Done
+        Ok(decided)
     }
 }
