@@ -1,4 +1,5 @@
-//! What names, labels and annotations may look like, and names that nobody has to choose. Each check returns the complaint in the real server's words.
+//! What names, labels and annotations may look like, and names that nobody has to choose. Each check returns the complaint
+//! in the real server's words.
 
 use rand::Rng as _;
 

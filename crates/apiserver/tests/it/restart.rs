@@ -1,21 +1,27 @@
 //! The store on disk: what was acknowledged is there after a restart, and versions go on.
 
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams};
 use muster_apiserver::{ApiServer, Clock, Config, Identity};
 use serde_json::{Value, json};
 
 use crate::support::{client, create, definition, raw, version, widgets};
 
-#[tokio::test]
-async fn a_restart_keeps_objects_definitions_and_versions() {
-    let folder = tempfile::tempdir().unwrap();
-    let config = Config { path: Some(folder.path().join("api.db")), ..Config::default() };
+/// A server that has a widget, and had another; the one that it has.
+async fn one_kept_and_one_gone(config: &Config) -> (ApiServer, DynamicObject) {
     let server = ApiServer::open(config.clone()).await.unwrap();
     server.apply_crds(&[definition()]).await.unwrap();
     let api = widgets(&server);
     let kept = create(&api, "kept").await;
     create(&api, "gone").await;
     api.delete("gone", &DeleteParams::default()).await.unwrap();
+    (server, kept)
+}
+
+#[tokio::test]
+async fn a_restart_keeps_objects_definitions_and_versions() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = Config { path: Some(folder.path().join("api.db")), ..Config::default() };
+    let (server, kept) = one_kept_and_one_gone(&config).await;
     let newest = server.resource_version();
     assert!(ApiServer::open(config.clone()).await.is_err(), "a second server on the same file");
     server.shutdown().await;
@@ -40,12 +46,7 @@ async fn a_restart_keeps_objects_definitions_and_versions() {
 async fn a_file_of_the_first_layout_is_brought_up_to_the_present_one() {
     let folder = tempfile::tempdir().unwrap();
     let config = Config { path: Some(folder.path().join("api.db")), ..Config::default() };
-    let server = ApiServer::open(config.clone()).await.unwrap();
-    server.apply_crds(&[definition()]).await.unwrap();
-    let api = widgets(&server);
-    let kept = create(&api, "kept").await;
-    create(&api, "gone").await;
-    api.delete("gone", &DeleteParams::default()).await.unwrap();
+    let (server, kept) = one_kept_and_one_gone(&config).await;
     let newest = server.resource_version();
     server.shutdown().await;
     // As the first release had it.
