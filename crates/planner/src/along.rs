@@ -11,7 +11,7 @@ use muster_model::{Change, Item, Target, Transaction, Verdict};
 use crate::case::Case;
 use crate::evaluate::Choice;
 use crate::machine::{States, World};
-use crate::target::Outcome;
+use crate::rollout::Rollouts;
 
 /// [`Evaluation::choose`](crate::evaluate::Evaluation::choose), but of what brings nothing along that has to wait; what does is
 /// stuck afterwards.
@@ -51,6 +51,14 @@ pub(crate) fn is_stopped(world: &World<'_>, case: &Case<'_>, transaction: &Trans
     })
 }
 
+/// Whether a baseline has barred what comes along in a transaction.
+pub(crate) fn is_barred(rollouts: &Rollouts, case: &Case<'_>, transaction: &Transaction) -> bool {
+    let barred = |(place, item): (usize, Item)| {
+        case.merged.enforced[place].by.iter().any(|by| rollouts.tracks[*by].has_barred(&item))
+    };
+    transaction.dependencies.iter().filter_map(|change| item(case, change)).any(barred)
+}
+
 fn obstacle(world: &World<'_>, case: &Case<'_>, choice: &Choice) -> Option<Verdict> {
     let (_, transaction) = choice.answer.as_ref()?;
     transaction.dependencies.iter().find_map(|change| {
@@ -66,10 +74,9 @@ fn stop(world: &World<'_>, case: &Case<'_>, place: usize, item: &Item) -> Option
     by.find_map(|by| world.rollouts.stop(world.resources, *by, item))
 }
 
-/// The item that a change begins, with the requirement (a number) that lacks it.
+/// The item that a change begins, with the requirement (a number) that is about its package.
 fn item(case: &Case<'_>, change: &Change) -> Option<(usize, Item)> {
-    let place = case.merged.place_of(&change.package).or_else(|| case.merged.upgrade_of(&change.package))?;
-    let lacks = matches!(case.evaluation.judged.get(place)?.outcome, Outcome::Change(_));
+    let place = case.merged.asked_of(&change.package)?;
     let target = change.to.as_ref().map_or(Target::Absent, |version| Target::Version(version.clone()));
-    lacks.then(|| (place, Item { package: change.package.clone(), target }))
+    Some((place, Item { package: change.package.clone(), target }))
 }

@@ -83,6 +83,8 @@ pub(crate) struct Draft {
     pub(crate) spec: Option<Box<ActivitySpec>>,
     /// The proposals that were looked for besides those of the machine's own case.
     pub(crate) asked: BTreeSet<ProposalKey>,
+    /// The baselines (by number) whose items came along in these.
+    pub(crate) along: BTreeSet<usize>,
 }
 
 /// What is not as wanted on one machine.
@@ -156,7 +158,7 @@ impl Draft {
     /// Whether the same is said of both, given the same of what would start. What would start is told by name alone, and no
     /// two entries of different machines are the same that name one.
     pub(crate) fn is_alike(&self, other: &Self) -> bool {
-        let Self { verdict, entries, lifts, total, wanted, holds, spec: _, asked: _ } = self;
+        let Self { verdict, entries, lifts, total, wanted, holds, spec: _, asked: _, along: _ } = self;
         Arc::ptr_eq(wanted, &other.wanted)
             && (verdict, lifts, total, holds) == (&other.verdict, &other.lifts, &other.total, &other.holds)
             && *entries == other.entries

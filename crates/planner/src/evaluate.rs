@@ -55,6 +55,8 @@ pub(crate) struct Evaluation<'a> {
     pub(crate) words: Memo<usize, Arc<Words>>,
     /// The proposals that were looked for.
     asked: RefCell<BTreeSet<ProposalKey>>,
+    /// The baselines (by number) that ask for something about what came along in them.
+    along: RefCell<BTreeSet<usize>>,
 }
 
 /// Which of the wanted changes one transaction may make.
@@ -162,6 +164,7 @@ impl<'a> Evaluation<'a> {
             outlooks: Memo::default(),
             words: Memo::default(),
             asked: RefCell::default(),
+            along: RefCell::default(),
         }
     }
 
@@ -174,20 +177,26 @@ impl<'a> Evaluation<'a> {
         Self::new(Arc::new(judgement), self.digest.zip(self.inventory))
     }
 
-    /// Whether apt, or a baseline, refuses one requirement's change even by itself, as far as the machine was asked.
-    pub(crate) fn refuses(
+    /// How to go about one requirement by itself, as far as the machine was asked.
+    pub(crate) fn alone(
         &self,
         snapshot: &Snapshot,
         resources: &Resources<'_>,
         merged: &Merged,
         place: usize,
-    ) -> bool {
-        !self.choose(snapshot, resources, merged, vec![place], || None).refused.is_empty()
+    ) -> Rc<Choice> {
+        self.choose(snapshot, resources, merged, vec![place], || None)
     }
 
     /// The proposals that were looked for so far: what is chosen may be another once one of them comes or goes.
     pub(crate) fn asked(&self) -> Ref<'_, BTreeSet<ProposalKey>> {
         self.asked.borrow()
+    }
+
+    /// The baselines (by number) whose items came along in what was looked at so far: what is chosen may be another once one of
+    /// these rollouts moves.
+    pub(crate) fn along(&self) -> Ref<'_, BTreeSet<usize>> {
+        self.along.borrow()
     }
 
     /// How to go about the `ready` requirements: all in one transaction if that may be, else those that may be by
@@ -303,7 +312,13 @@ impl Chooser<'_> {
         let Some(proposal) = self.snapshot.proposals.get(&key) else { return Answer::Awaited(wanted) };
         match crate::transaction::transaction(self.resources, self.merged, self.evaluation, picked, proposal)
         {
-            Ok(transaction) => Answer::Fine(wanted, key, transaction),
+            Ok(transaction) => {
+                let named =
+                    transaction.dependencies.iter().filter_map(|one| self.merged.asked_of(&one.package));
+                let by = named.flat_map(|place| &self.merged.enforced[place].by);
+                self.evaluation.along.borrow_mut().extend(by);
+                Answer::Fine(wanted, key, transaction)
+            }
             Err(reason) => Answer::Refused(reason),
         }
     }

@@ -129,6 +129,7 @@ pub(crate) fn draft<'a>(world: &World<'a>, case: &Case<'a>) -> Draft {
         holds: holds(case),
         spec: None,
         asked: lowered.as_ref().map(|lowered| lowered.evaluation.asked().clone()).unwrap_or_default(),
+        along: lowered.as_ref().map(|lowered| lowered.evaluation.along().clone()).unwrap_or_default(),
     };
     if let Some(unmanaged) = unmanaged(case) {
         draft.verdict = Some(Verdict::Unmanaged(unmanaged));

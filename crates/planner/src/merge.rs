@@ -159,6 +159,11 @@ impl Merged {
         Some(self.named + found)
     }
 
+    /// The number of what is asked about a package, by name or as an upgrade.
+    pub(crate) fn asked_of(&self, key: &PackageKey) -> Option<usize> {
+        self.place_of(key).or_else(|| self.upgrade_of(key))
+    }
+
     /// Whether what apt keeps back for now makes a difference.
     pub(crate) fn heeds_phasing(&self) -> bool {
         let latest = |one: &Arc<Requirement>| one.version.is_latest();

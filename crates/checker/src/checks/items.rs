@@ -1,6 +1,6 @@
 //! O1, O2, O3, O6, O7: an item starts in its wave, unless it is barred, paused or waits for approval.
 
-use muster_model::{BaselineRef, Instant, MachineName};
+use muster_model::{BaselineRef, Instant, MachineName, Mode};
 
 use crate::event::{ApprovalAction, Baseline, Rollout};
 use crate::items::{
@@ -15,6 +15,11 @@ use crate::world::{ActivityState, MachineState, World};
 pub(crate) fn check(world: &World, start: &Start<'_>, known: &Items, findings: &mut Findings<'_>) {
     let Some(machine) = start.machine else { return };
     let nothing = Spread::default();
+    for item in along(world, start, machine) {
+        let spread = known.known.get(&item).unwrap_or(&nothing);
+        barred(world, start, &item, spread, findings);
+        paused(world, start, &item, findings);
+    }
     for item in items(world, start.spec) {
         if is_overruled(world, start, &item) {
             continue;
@@ -34,6 +39,41 @@ pub(crate) fn check(world: &World, start: &Start<'_>, known: &Items, findings: &
         waves(world, start, machine, baseline, rollout, &item, spread, findings);
         zones(world, start, machine, rollout, &item, findings);
     }
+}
+
+/// The items that come along as what was asked for brings them: of baselines that name their packages and surely pick the
+/// machine, of the highest priority alone (rule S1).
+fn along(world: &World, start: &Start<'_>, machine: &MachineState) -> Vec<Item> {
+    let changes = start.spec.steps.iter().flat_map(|step| step.dependencies());
+    let mut found = Vec::new();
+    for change in changes {
+        let names = |baseline: &Baseline| {
+            baseline.mode == Mode::Enforce
+                && baseline.packages.iter().any(|asked| asked.name == change.package.name)
+        };
+        let mut naming: Vec<(i32, bool, &BaselineRef)> = Vec::new();
+        for (reference, kept) in &world.baselines {
+            let versions = kept.possible(start.at, world.lag);
+            let picks: Vec<&Baseline> = versions
+                .iter()
+                .flatten()
+                .copied()
+                .filter(|one| names(one) && machine.maybe(&one.selector, start.at, world.lag))
+                .collect();
+            let surely = picks.len() == versions.len()
+                && picks.iter().all(|one| machine.surely(&one.selector, start.at, world.lag));
+            naming.extend(picks.iter().map(|one| one.priority).max().map(|most| (most, surely, reference)));
+        }
+        let highest = naming.iter().map(|(priority, ..)| *priority).max();
+        let deciding =
+            naming.into_iter().filter(|(priority, surely, _)| *surely && Some(*priority) == highest);
+        found.extend(deciding.map(|(_, _, baseline)| Item {
+            baseline: baseline.clone(),
+            package: change.package.clone(),
+            to: change.to.clone(),
+        }));
+    }
+    found
 }
 
 /// Whether a baseline of higher priority asks for the package in the same step: then that one's item starts, and this

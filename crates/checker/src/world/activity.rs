@@ -109,14 +109,17 @@ impl ActivityState {
 impl Step {
     /// Its package changes.
     pub(crate) fn changes(&self) -> impl Iterator<Item = &Change> {
-        self.transaction()
-            .into_iter()
-            .flat_map(|transaction| transaction.requested.iter().chain(&transaction.dependencies))
+        self.requested().chain(self.dependencies())
     }
 
     /// The changes that were asked for.
     pub(crate) fn requested(&self) -> impl Iterator<Item = &Change> {
         self.transaction().into_iter().flat_map(|transaction| &transaction.requested)
+    }
+
+    /// What comes along.
+    pub(crate) fn dependencies(&self) -> impl Iterator<Item = &Change> {
+        self.transaction().into_iter().flat_map(|transaction| &transaction.dependencies)
     }
 
     fn transaction(&self) -> Option<&muster_model::Transaction> {

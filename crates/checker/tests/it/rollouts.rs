@@ -500,3 +500,36 @@ fn a_kernel_passes_a_wave_when_it_runs_there() {
         &story("6.2"),
     );
 }
+
+// rule: O3
+#[test]
+fn what_is_barred_or_paused_does_not_come_along_either() {
+    let curl = r#"{"spec": {"steps": [{"action": {"InstallPackages": {"requested": [{"name": "curl", "architecture": "amd64", "to": "2"}], "dependencies": [{"name": "openssl", "architecture": "amd64", "from": "1", "to": "2"}]}}, "baselines": [{"kind": "PackageBaseline", "name": "curl"}], "timeout": "1h"}]}}"#;
+    let along = |rest: &str| {
+        story(
+            "",
+            "",
+            &format!(
+                "00:00 baseline curl {{\"packages\": [{{\"name\": \"curl\"}}]}}
+                 {rest}
+                 02:00 create b-1 {curl}"
+            ),
+        )
+    };
+    let barred = "01:00 create a-1\n 01:01 fail a-1\n";
+    let of_higher = "01:30 baseline other {\"priority\": 5}\n";
+    check(
+        &along(barred),
+        &expect![[r#"
+            ! 2026-11-27T02:00:00Z O3 StartedBarred b-1: openssl:amd64 2 is barred since 2026-11-27T01:01:00Z: 1 machines failed it, and 0 may [PackageBaseline/fix]
+        "#]],
+        &along(&format!("{barred}{of_higher}")),
+    );
+    check(
+        &along("00:30 approval stop {\"action\": \"Pause\"}\n"),
+        &expect![[r#"
+            ! 2026-11-27T02:00:00Z O7 StartedPaused b-1: openssl:amd64 2 is paused since 2026-11-27T00:30:00Z [RolloutApproval/stop]
+        "#]],
+        &along(""),
+    );
+}

@@ -48,6 +48,8 @@ impl Known {
             }
             kept.asked = (!asked.is_empty()).then(|| Box::new(asked.into_iter().collect()));
         }
+        self.note_along(case, std::mem::take(&mut draft.along));
+        let kept = &mut self.kept[case.place];
         let named = case.reported.map(|reported| &reported.report.inventory);
         let missing = named.filter(|_| case.evaluation.inventory.is_none());
         if kept.missing.as_deref() != missing {
@@ -71,6 +73,20 @@ impl Known {
         self.queue.add(standing, turn);
         kept.queued = Some(Box::new((turn, draft)));
         None
+    }
+
+    /// Notes whose items come along in what the machine may get.
+    fn note_along(&mut self, case: &Case<'_>, mut along: BTreeSet<usize>) {
+        along.extend(case.evaluation.along().iter());
+        self.along.retain(|baseline, machines| {
+            if !along.contains(baseline) {
+                machines.remove(&case.place);
+            }
+            !machines.is_empty()
+        });
+        for baseline in along {
+            self.along.entry(baseline).or_default().insert(case.place);
+        }
     }
 
     /// The answers for the machines that were decided, and for those that are told something else.

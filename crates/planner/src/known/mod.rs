@@ -192,6 +192,8 @@ pub(crate) struct Known {
     due: BTreeSet<(Instant, usize)>,
     by_proposal: BTreeMap<ProposalKey, BTreeSet<usize>>,
     by_missing: BTreeMap<Digest, BTreeSet<usize>>,
+    /// Machines by the baselines (by number) whose items come along in what they may get.
+    along: BTreeMap<usize, BTreeSet<usize>>,
     /// Machines whose answers name the instant of the plan.
     restless: BTreeSet<usize>,
     /// Machines that are told something else by the budgets.
@@ -232,6 +234,7 @@ impl Known {
             due: BTreeSet::new(),
             by_proposal: BTreeMap::new(),
             by_missing: BTreeMap::new(),
+            along: BTreeMap::new(),
             restless: BTreeSet::new(),
             told: BTreeSet::new(),
             judged: BTreeSet::new(),

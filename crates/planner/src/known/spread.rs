@@ -76,18 +76,22 @@ impl Known {
     /// The machines that have to be asked anew, of those that are not to be decided already.
     fn unasked(&self, dirty: &Dirty) -> Option<Vec<usize>> {
         let tracks = self.tracks_that(dirty, |track| track.must_ask)?;
-        self.missing_from(dirty, |kept| kept.picked.packages.iter().any(|place| tracks.contains(place)))
+        self.missing_from(dirty, |_, kept| kept.picked.packages.iter().any(|place| tracks.contains(place)))
     }
 
     /// The machines that have to be decided anew, of those that are not to be already: what is said of a baseline's items
-    /// makes no difference to who has them, unless an activity may be canceled for it.
+    /// makes no difference to who has them, unless an activity may be canceled for it, or they come along in what is to start.
     pub(super) fn undecided(&self, dirty: &Dirty) -> Option<Vec<usize>> {
         let tracks = self.tracks_that(dirty, |track| track.must_decide)?;
-        self.missing_from(dirty, |kept| {
+        let comes_along = |number: &usize| {
+            tracks.iter().any(|track| self.along.get(track).is_some_and(|all| all.contains(number)))
+        };
+        self.missing_from(dirty, |number, kept| {
             let is_picked = || tracks.iter().any(|place| kept.picked.packages.contains(place));
             let waits = kept.standing.as_ref().is_some_and(Standing::waits);
             kept.share.as_ref().is_some_and(|share| share.lacks_of(&tracks))
                 || ((waits || kept.share.is_none()) && is_picked())
+                || comes_along(&number)
         })
     }
 
@@ -100,9 +104,9 @@ impl Known {
         (!tracks.is_empty()).then_some(tracks)
     }
 
-    fn missing_from(&self, dirty: &Dirty, picks: impl Fn(&Kept) -> bool) -> Option<Vec<usize>> {
+    fn missing_from(&self, dirty: &Dirty, picks: impl Fn(usize, &Kept) -> bool) -> Option<Vec<usize>> {
         let all = self.kept.iter().enumerate();
-        let missing = all.filter(|(number, kept)| picks(kept) && !dirty.contains(*number));
+        let missing = all.filter(|(number, kept)| picks(*number, kept) && !dirty.contains(*number));
         let missing: Vec<usize> = missing.map(|(number, _)| number).collect();
         (!missing.is_empty()).then_some(missing)
     }

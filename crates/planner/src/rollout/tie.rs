@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use muster_model::Item;
 
+use crate::along;
 use crate::budget::{Groups, Standing};
 use crate::case::Case;
 use crate::evaluate::Evaluation;
@@ -37,7 +38,6 @@ pub(crate) struct Tied {
     item: usize,
     wave: usize,
     zone: usize,
-    failed: bool,
     word: Word,
     /// Tells it from others among those that have the item.
     mark: u64,
@@ -46,7 +46,7 @@ pub(crate) struct Tied {
 /// What it says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Word {
-    /// It is silent, and not known to want it; or it wants another, and failed this one.
+    /// It is silent, and not known to want it.
     Nothing,
     /// It is not known what it wants.
     Unknown,
@@ -59,7 +59,6 @@ impl Track {
     /// Counts one machine's word in.
     pub(crate) fn tie(&mut self, tied: &Tied) {
         let tally = &mut self.tallies[tied.item][tied.wave];
-        tally.failed += usize::from(tied.failed);
         match tied.word {
             Word::Nothing => {}
             Word::Unknown => tally.unknown += 1,
@@ -71,7 +70,6 @@ impl Track {
     /// Counts one machine's word out.
     pub(crate) fn untie(&mut self, tied: &Tied) {
         let tally = &mut self.tallies[tied.item][tied.wave];
-        tally.failed -= usize::from(tied.failed);
         match tied.word {
             Word::Nothing => {}
             Word::Unknown => tally.unknown -= 1,
@@ -102,7 +100,6 @@ impl Rollouts {
             let track = &self.tracks[tie.baseline];
             let seat = track.seats.as_ref().and_then(|seats| seats.get(case.place))?;
             let item = &track.open[tie.item];
-            let failed = track.has_failed(item, case.place);
             let heard = !matches!(case.hearing, Hearing::Silent { .. });
             let word = match tie.holding {
                 Holding::Unknown if heard => Word::Unknown,
@@ -110,14 +107,13 @@ impl Rollouts {
                 Holding::Unknown | Holding::MayCome => Word::Nothing,
                 Holding::Has | Holding::Lacks | Holding::Blocked => {
                     let refused = tie.holding == Holding::Lacks
-                        && (groups.has_none(standing)
-                            || evaluation.refuses(facts.snapshot, facts.resources, &case.merged, tie.place));
+                        && (groups.has_none(standing) || self.refuses(facts, case, tie, item));
                     let question = Question {
                         resources: facts.resources,
                         baseline: &self.references[tie.baseline],
                         item,
                         holding: tie.holding,
-                        failed,
+                        failed: track.has_failed(item, case.place),
                         refused,
                         boots: match (tie.holding, evaluation.judged.get(tie.place)) {
                             (Holding::Lacks, Some(judged)) => judged.outcome.boots(),
@@ -129,30 +125,39 @@ impl Rollouts {
                 }
             };
             let (baseline, item) = (tie.baseline, tie.item);
-            Some(Tied { baseline, item, wave: seat.wave, zone: seat.zone, failed, word, mark })
+            Some(Tied { baseline, item, wave: seat.wave, zone: seat.zone, word, mark })
         });
         let mut tied: Vec<Tied> = tied.collect();
         self.add_moved(case, &mut tied);
         tied
     }
 
-    /// Adds what a machine says of items that it does not want any more, or not yet again: that it failed them, and that
-    /// one is under way there. An apt that saw something newer takes neither back (rules O2, O3, O6).
+    /// Whether a machine cannot have an item that it lacks until somebody does something: its apt refuses the change even by
+    /// itself, or a baseline does, or another one has barred it, or what comes along.
+    fn refuses(&self, facts: &Facts<'_>, case: &Case<'_>, tie: &Tie, item: &Item) -> bool {
+        let mut others = case.merged.enforced[tie.place].by.iter().filter(|other| **other != tie.baseline);
+        if others.any(|other| self.tracks[*other].has_barred(item)) {
+            return true;
+        }
+        let alone = case.evaluation.alone(facts.snapshot, facts.resources, &case.merged, tie.place);
+        let answer = alone.answer.as_ref();
+        !alone.refused.is_empty()
+            || answer.is_some_and(|(_, transaction)| along::is_barred(self, case, transaction))
+    }
+
+    /// Adds that a machine is about to get an item that it does not want any more, or not yet again. An apt that saw something
+    /// newer does not take that back (rules O2, O6).
     fn add_moved(&self, case: &Case<'_>, tied: &mut Vec<Tied>) {
-        let unfinished = case.history.unfinished();
+        let Some(unfinished) = case.history.unfinished() else { return };
         for baseline in case.picked.packages.iter().copied() {
             let track = &self.tracks[baseline];
             let Some(seat) = track.seats.as_ref().and_then(|seats| seats.get(case.place)) else { continue };
             for (item, open) in track.open.iter().enumerate() {
-                let known = tied.iter().find(|tied| tied.baseline == baseline && tied.item == item);
-                let stands = known.is_some_and(|known| matches!(known.word, Word::Stands(_)));
-                let failed = known.is_none() && track.has_failed(open, case.place);
-                let reference = &self.references[baseline];
-                let under_way = !stands && unfinished.is_some_and(|one| brings(one, reference, open));
-                if failed || under_way {
-                    let word = if under_way { Word::Stands(Stand::Open) } else { Word::Nothing };
-                    let mark = mark(&case.machine.name);
-                    tied.push(Tied { baseline, item, wave: seat.wave, zone: seat.zone, failed, word, mark });
+                let mut known = tied.iter().filter(|tied| tied.baseline == baseline && tied.item == item);
+                let stands = known.any(|known| matches!(known.word, Word::Stands(_)));
+                if !stands && brings(unfinished, &self.references[baseline], open) {
+                    let (word, mark) = (Word::Stands(Stand::Open), mark(&case.machine.name));
+                    tied.push(Tied { baseline, item, wave: seat.wave, zone: seat.zone, word, mark });
                 }
             }
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use muster_model::{Digest, Instant, Item, ItemProgress, Machine, PackageKey, Rollout};
+use muster_model::{Digest, Instant, Item, ItemProgress, Machine, PackageKey, Rollout, RolloutSpec};
 
 use crate::rollout::Facts;
 use crate::rollout::failures::Failures;
@@ -263,6 +263,33 @@ impl Track {
             self.open = open;
         }
         self.must_decide |= pauses != self.pauses;
+        self.bar_by_wave(baseline.rollout, facts.now);
+    }
+
+    /// Counts in each wave who failed the items that are open there, and bars those that too many did: before anybody is asked
+    /// how it stands, since what one baseline bars another's waves do not wait for.
+    fn bar_by_wave(&mut self, spec: &RolloutSpec, now: Instant) {
+        let before = std::mem::take(&mut self.excesses);
+        if let Some(seats) = &self.seats {
+            let limits: Vec<usize> =
+                seats.machines.iter().map(|machines| spec.max_failures.floor_of(*machines)).collect();
+            for (item, tallies) in self.open.iter().zip(&mut self.tallies) {
+                tallies.iter_mut().for_each(|tally| tally.failed = 0);
+                let (Some(failed), Some(progress)) = (self.failed.get(item), self.items.get_mut(item)) else {
+                    continue;
+                };
+                let counting = failed.iter().filter(|(_, at)| counts_still(**at, progress));
+                for seat in counting.filter_map(|(machine, _)| seats.get(*machine)) {
+                    tallies[seat.wave].failed += 1;
+                }
+                let too_many = tallies.iter().zip(&limits).find(|(tally, most)| tally.failed > **most);
+                if let Some((tally, most)) = too_many {
+                    progress.barred = progress.barred.or(Some(now));
+                    self.excesses.insert(item.clone(), (tally.failed, *most));
+                }
+            }
+        }
+        self.must_decide |= before != self.excesses;
     }
 
     /// Judges the items that are not released.
@@ -270,7 +297,7 @@ impl Track {
         let baseline = facts.resources.packages[place];
         let spec = &baseline.rollout;
         let words = Words::about(facts.snapshot, &baseline.reference());
-        let said = (std::mem::take(&mut self.fronts), std::mem::take(&mut self.excesses));
+        let fronts = std::mem::take(&mut self.fronts);
         for (item, progress) in &mut self.items {
             if progress.released.is_some() {
                 continue;
@@ -280,12 +307,6 @@ impl Track {
                 progress.released = progress.barred.is_none().then_some(facts.now);
                 continue;
             };
-            let limits = seats.machines.iter().map(|machines| spec.max_failures.floor_of(*machines));
-            let too_many = tallies.iter().zip(limits).find(|(tally, most)| tally.failed > *most);
-            if let Some((tally, most)) = too_many {
-                progress.barred = progress.barred.or(Some(facts.now));
-                self.excesses.insert(item.clone(), (tally.failed, most));
-            }
             if progress.barred.is_some() {
                 judge::note(spec, progress, tallies);
                 continue;
@@ -307,7 +328,7 @@ impl Track {
         self.is_fresh = self.items.values().any(|progress| is_of(progress, facts.now));
         let marks: Vec<Marked> =
             self.items.iter().filter_map(|(item, progress)| self.marked(item, progress)).collect();
-        self.must_decide |= (&said.0, &said.1) != (&self.fronts, &self.excesses) || marks != self.marks;
+        self.must_decide |= fronts != self.fronts || marks != self.marks;
         self.marks = marks;
     }
 
@@ -326,6 +347,11 @@ impl Track {
             .take_while(move |item| item.package == package)
             .enumerate()
             .map(move |(number, item)| (from + number, item))
+    }
+
+    /// Whether too many failed an item, so that it starts nowhere any more.
+    pub(crate) fn has_barred(&self, item: &Item) -> bool {
+        self.items.get(item).is_some_and(|progress| progress.barred.is_some())
     }
 
     pub(crate) fn has_failed(&self, item: &Item, machine: usize) -> bool {

@@ -58,8 +58,10 @@ fn resources(dice: &mut Dice) -> String {
         dice.pick(&["", "zones zone"]),
     );
     story.push_str("apt with linux-image: linux-image-6.1.0-50 - > 6.1.0-50\n");
+    story.push_str("apt with openssl: libssl3 3.0.14 > 3.0.15\napt with curl: libssl3 3.0.14 > 3.0.15\n");
     for (often, line) in [
         (3, "baseline other on role=web: nginx = 9\n"),
+        (2, "baseline libs fail 0: libssl3 >= 3.0.14; curl latest\nwave first libs on zone=a\n"),
         (2, "baseline more on zone=a upgrades All max 3:\n"),
         (2, "budget web on role=web max 1\n"),
         (2, "budget db on role=db min 50% ignore\n"),
@@ -122,13 +124,14 @@ fn machine(dice: &mut Dice, number: usize) -> String {
         dice.pick(&["quiet", "nosmt"]),
     );
     format!(
-        "{words}: linux-image {meta}; openssl {} -> {}; curl 8 -> {}; nginx {}; zlib {}; telnet {}\n",
+        "{words}: linux-image {meta}; openssl {} -> {}; curl 8 -> {}; nginx {}; zlib {}; telnet {}; libssl3 {}\n",
         dice.pick(&["3.0.14", "3.0.14", "3.0.15", "3.0.16"]),
         dice.pick(&["3.0.15", "3.0.16 3.0.15", "3.0.15!"]),
         dice.pick(&["8", "9"]),
         dice.pick(&["- -> 1", "1", "1 held"]),
         dice.pick(&["1 -> 2%10", "1 -> 2!", "2", "1"]),
         dice.pick(&["-", "0.17", "-"]),
+        dice.pick(&["3.0.13 -> 3.0.15", "3.0.14 -> 3.0.15", "3.0.14"]),
     )
 }
 

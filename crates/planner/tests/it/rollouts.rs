@@ -744,3 +744,75 @@ fn nothing_comes_along_that_is_barred_or_paused_or_before_its_wave() {
     "#]],
     );
 }
+
+// rule: O2, O3
+#[test]
+fn a_canary_that_may_not_have_what_another_baseline_has_barred_is_not_waited_for() {
+    let barred = |rest: &str| {
+        format!(
+            "baseline aa: openssl >= 3.0.15
+             wave canary aa on ring=canary
+             {rest}
+             machine a ring=canary also=bb: openssl 3.0.14 -> 3.0.15; libssl3 3.0.14 -> 3.0.15
+             machine b: openssl 3.0.14 -> 3.0.15; libssl3 3.0.14"
+        )
+    };
+    let itself = "baseline bb on also=bb fail 0: openssl >= 3.0.15
+        rollout bb openssl=3.0.15 barred 10m seen 1h";
+    check(
+        &barred(itself),
+        expect![[r#"
+        ! a: Barred O3: it stays barred in PackageBaseline/bb, since too many machines failed it before
+        ! b: PausedNoEvidence O2: paused: none of the 1 machine(s) of wave canary of PackageBaseline/aa can show whether it works
+    "#]],
+    );
+    let other = "machine c ring=canary: openssl 3.0.15";
+    check(
+        &barred(&format!("{itself}\n{other}")),
+        expect![[r#"
+        ! a: Barred O3: it stays barred in PackageBaseline/bb, since too many machines failed it before
+        + b: starts b-1: install openssl 3.0.14 > 3.0.15 for aa
+        = c: converged
+    "#]],
+    );
+    let along = "baseline bb on also=bb fail 0: libssl3 >= 3.0.15
+        rollout bb libssl3=3.0.15 barred 10m seen 1h
+        apt with openssl: libssl3 3.0.14 > 3.0.15";
+    check(
+        &barred(&format!("{along}\n{other}")),
+        expect![[r#"
+        ! a: Barred O3: it stays barred in PackageBaseline/bb, since too many machines failed it before
+        + b: starts b-1: install openssl 3.0.14 > 3.0.15 with libssl3 3.0.14 > 3.0.15 for aa
+        = c: converged
+    "#]],
+    );
+}
+
+// rule: O1, O3
+#[test]
+fn what_is_barred_comes_along_to_no_machine_that_its_baseline_is_content_with_either() {
+    let libs = |rest: &str| {
+        format!(
+            "baseline fix: openssl >= 3.0.15
+             baseline libs fail 0: libssl3 >= 3.0.14
+             {rest}
+             machine a: openssl 3.0.14 -> 3.0.15; libssl3 3.0.14 -> 3.0.15
+             machine b: openssl 3.0.14 -> 3.0.15; libssl3 3.0.13 -> 3.0.15
+             apt with openssl: libssl3 3.0.14 > 3.0.15"
+        )
+    };
+    check(
+        &libs("rollout libs libssl3=3.0.15 barred 10m seen 1h"),
+        expect![[r#"
+        ! a: Barred O3: it stays barred in PackageBaseline/libs, since too many machines failed it before
+        ! b: Barred O3: it stays barred in PackageBaseline/libs, since too many machines failed it before
+    "#]],
+    );
+    check(
+        &libs("wave canary libs on ring=canary"),
+        expect![[r#"
+        ! a: PausedNoEvidence O2: paused: wave canary of PackageBaseline/libs picks no machine
+        ! b: PausedNoEvidence O2: paused: wave canary of PackageBaseline/libs picks no machine
+    "#]],
+    );
+}
