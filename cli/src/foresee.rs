@@ -2,12 +2,13 @@
 //!
 //! Never an error: a screen without its forecast is better than none, and the reason is said beside it.
 
-use muster_model::{Instant, MachineName};
+use muster_model::{Instant, MachineName, Snapshot};
 use muster_planner::{Course, Fate, Forecast, forecast};
 use serde::Serialize;
 
 use crate::connect::Connection;
 use crate::plan::{ForecastReport, of_forecast, why_not};
+use crate::waits::{Wait, waits_of};
 use crate::world::live_of;
 
 /// Of larger fleets a screen shows no forecast by itself: reading them whole and planning their weeks takes more than a
@@ -49,16 +50,22 @@ pub(crate) struct WhyNot {
 
 /// The fleet's, or why there is none.
 pub(crate) async fn of_fleet(connection: &Connection) -> Result<ForecastReport, String> {
-    Ok(of_forecast(&look(connection).await?))
+    Ok(of_forecast(&look(connection, forecast).await?))
 }
 
-/// One machine's; `None`: it is as wanted, or not ours to change, or nothing is known of it.
-pub(crate) async fn of_machine(connection: &Connection, machine: &str) -> Result<Option<Turn>, String> {
-    let Ok(name) = MachineName::parse(machine) else { return Ok(None) };
-    Ok(turn(&look(connection).await?, &name))
+/// One machine's (`None`: it is as wanted, or not ours to change, or nothing is known of it), and whom it waits for.
+pub(crate) async fn of_machine(
+    connection: &Connection,
+    machine: &str,
+) -> Result<(Option<Turn>, Vec<Wait>), String> {
+    let Ok(name) = MachineName::parse(machine) else { return Ok((None, Vec::new())) };
+    look(connection, move |snapshot| (turn(&forecast(snapshot), &name), waits_of(snapshot, &name))).await
 }
 
-async fn look(connection: &Connection) -> Result<Forecast, String> {
+async fn look<T: Send + 'static>(
+    connection: &Connection,
+    look: impl FnOnce(&Snapshot) -> T + Send + 'static,
+) -> Result<T, String> {
     let state = live_of(connection, MOST_MACHINES).await.map_err(|error| error.to_string())?;
     let Some(state) = state else {
         return Err(format!(
@@ -67,7 +74,7 @@ async fn look(connection: &Connection) -> Result<Forecast, String> {
     };
     let look = move || {
         let at = state.header.time;
-        forecast(&state.into_snapshot(at))
+        look(&state.into_snapshot(at))
     };
     tokio::task::spawn_blocking(look).await.map_err(|error| error.to_string())
 }

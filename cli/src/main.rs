@@ -16,6 +16,7 @@ mod signals;
 mod simulate;
 mod up;
 mod view;
+mod waits;
 mod world;
 
 use std::process::ExitCode;

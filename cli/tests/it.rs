@@ -222,7 +222,8 @@ fn a_fleet_that_does_not_converge_in_time_says_what_it_waits_for() {
 #[test]
 fn a_closed_window_is_why_and_opens_at_its_time() {
     let place = Place::new();
-    place.write("openssl.yaml", OPENSSL);
+    let wave = "    waves: [{name: canary, machineSelector: {matchLabels: {ring: canary}}}]\n";
+    place.write("openssl.yaml", &format!("{OPENSSL}{wave}"));
     place.write("window.yaml", LEAP_DAY);
     let command = place.up(&["--simulate", "2", "--sim-step", "100ms"]);
     let up = Running::start(command);
@@ -236,6 +237,18 @@ fn a_closed_window_is_why_and_opens_at_its_time() {
     assert!(until.contains("-02-29T00:00:00Z"), "{until}");
     assert_eq!(answer["clears"], format!("at {until}"));
     assert_eq!(answer["requirements"][0]["resource"], "openssl:amd64");
+    // Who comes after it is told whom it waits for, and why that is so.
+    let after = api.why_once("sim-00001", |answer| answer["reason"] == "Wave");
+    let [wait] = after["waits"].as_array().map(Vec::as_slice).unwrap_or_default() else { panic!("{after}") };
+    assert_eq!((&wait["wave"], &wait["resource"]), (&json!("canary"), &json!("openssl:amd64")));
+    assert_eq!((&wait["machinesTotal"], &wait["machines"][0]["name"]), (&json!(1), &json!("sim-00000")));
+    assert_eq!(wait["machines"][0]["reason"], "WindowClosed");
+    let said = text(&api.run(&["why", "sim-00001"]).stdout);
+    let waits = "  waits for 1 machine of wave canary of PackageBaseline/openssl to have openssl:amd64 ";
+    assert!(
+        said.contains(waits) && said.contains("\n    sim-00000: Waiting(WindowClosed), rule W1: "),
+        "{said}"
+    );
     let status = text(&api.run(&["status"]).stdout);
     assert!(status.contains("leap-day  Allow  closed  opens 20"), "{status}");
     second_up_is_refused(&place);

@@ -484,6 +484,44 @@ fn a_contradiction_fails_with_both_places_and_the_number_of_machines() {
         ]"#]].assert_eq(&serde_json::to_string_pretty(&problems).unwrap());
 }
 
+// rule: O1, O2
+#[test]
+fn rollouts_that_wait_for_each_others_machines_fail_the_plan() {
+    let place = opened();
+    let first = |name: &str, selector: &str| {
+        let wave = format!(
+            "{{maxUnavailable: 100%, waves: [{{name: first, machineSelector: {{matchLabels: {selector}}}}}]}}"
+        );
+        baseline(name, "", OPENSSL).replace("{maxUnavailable: 100%}", &wave)
+    };
+    place.write("desired/all.yaml", &first("openssl", "{ring: canary}"));
+    place.write("desired/other.yaml", &first("other", "{zone: c}"));
+    let (said, code) = plan_text(&place, &[]);
+    expect![[r#"
+        plan of folder@… for namespace default at 2026-11-25T14:50:22Z
+
+        all.yaml:9:7: spec.packages[0]: openssl:amd64 3.0.22-1~deb12u2: the rollouts of PackageBaseline/openssl and PackageBaseline/other wait for each other's machines, so none goes on: let them have the same first waves, or give one a higher priority (O1)
+        other.yaml:9:7: spec.packages[0]: openssl:amd64 3.0.22-1~deb12u2: the rollouts of PackageBaseline/openssl and PackageBaseline/other wait for each other's machines, so none goes on: let them have the same first waves, or give one a higher priority (O1)
+
+        ~ nginx 1.22.1-9+deb12u11 installed
+        ~ openssl 3.0.20-1~deb12u2 → 3.0.22-1~deb12u2
+        ~ with libssl3 3.0.20-1~deb12u2 → 3.0.22-1~deb12u2, nginx-common 1.22.1-9+deb12u11 installed
+            6 machines: sim-00000, sim-00001, sim-00002, sim-00003, sim-00004 and 1 more
+            5 later (Wave BaselineRollout/pb-openssl, rule O2): when wave first has passed it
+            1 later (Wave BaselineRollout/pb-other, rule O2): when wave first has passed it
+
+        6 machines: 0 converged, 0 start now, 0 active, 6 waiting, 0 blocked, 0 unmanaged, 0 unknown
+        6 machines affected by the plan
+        forecast: 6 by nothing that is foreseen
+        forecast:   6 (Wave, rule O2), sim-00000: wave first of PackageBaseline/other is first: 0 of 2 machine(s) have it
+        forecast: 6 start in night from 2026-11-25T14:50:22Z
+    "#]].assert_eq(&without_revisions(&said));
+    assert_eq!(code, Some(1));
+    // The canary of one is a canary of the other, too.
+    place.write("desired/other.yaml", &first("other", "{ring: canary}"));
+    assert_eq!(plan_text(&place, &[]).1, Some(2));
+}
+
 // rule: G1
 #[test]
 fn resources_with_problems_are_not_planned() {

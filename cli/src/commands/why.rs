@@ -23,6 +23,7 @@ use crate::exit::ExitStatus;
 use crate::foresee::{Turn, of_machine};
 use crate::printer::Printer;
 use crate::view::UNDECIDED;
+use crate::waits::Wait;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +83,9 @@ pub(super) struct Answer {
     /// When its turn is; absent where it is as wanted, or nothing can be said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) forecast: Option<Turn>,
+    /// Whom it waits for in rollouts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) waits: Vec<Wait>,
     /// Why nothing is said of that.
     #[serde(skip)]
     pub(super) no_forecast: Option<String>,
@@ -171,15 +175,16 @@ async fn answer(connection: &Connection, name: &str) -> Result<Answer, WhyError>
     };
     let said = said(name, &decision);
     let open = !matches!(decision.verdict.as_str(), "Converged" | "Unmanaged" | "Unknown" | UNDECIDED);
-    let (forecast, no_forecast) = match open {
+    let ((forecast, waits), no_forecast) = match open {
         true => match of_machine(connection, name).await {
-            Ok(turn) => (turn, None),
-            Err(why) => (None, Some(why)),
+            Ok(found) => (found, None),
+            Err(why) => ((None, Vec::new()), Some(why)),
         },
-        false => (None, None),
+        false => ((None, Vec::new()), None),
     };
     Ok(Answer {
         forecast,
+        waits,
         no_forecast,
         clears: clears::clears(said),
         remedy: clears::remedy(said),

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::why::{Answer, BlockerAnswer, RequirementAnswer};
 use crate::printer::table;
+use crate::waits::Wait;
 
 /// The text; every line but the first is indented.
 pub(super) fn text(answer: &Answer, now: Timestamp) -> String {
@@ -38,6 +39,7 @@ pub(super) fn text(answer: &Answer, now: Timestamp) -> String {
         lines.push(format!("  activity {} is {}: {}", activity.name, activity.phase, steps.join(", ")));
     }
     lines.extend(requirements(answer));
+    lines.extend(answer.waits.iter().flat_map(Wait::in_words).map(|line| format!("  {line}")));
     if let Some(turn) = &answer.forecast {
         lines.push(format!("  {}", turn.in_words(|at| when(at, now))));
     }
@@ -179,6 +181,7 @@ mod tests {
 
     use super::*;
     use crate::foresee::Turn;
+    use crate::waits::WaitedFor;
 
     fn waiting() -> Answer {
         let requirement = RequirementStatus {
@@ -223,8 +226,37 @@ mod tests {
                 why_not: None,
                 until_time: "2027-01-22T12:00:00Z".parse().unwrap(),
             }),
+            waits: Vec::new(),
             no_forecast: None,
         }
+    }
+
+    #[test]
+    fn who_waits_for_a_wave_is_told_whom_that_waits_for_and_why() {
+        let machine = |name: &str| WaitedFor {
+            name: name.to_owned(),
+            verdict: "Waiting",
+            rule: "W1",
+            reason: "WindowClosed",
+            message: "window night opens at 22:00".to_owned(),
+        };
+        let wait = Wait {
+            baseline: "PackageBaseline/fix".to_owned(),
+            resource: "openssl:amd64".to_owned(),
+            target: "3.0.15-1".to_owned(),
+            wave: "canary".to_owned(),
+            zone: Some("b".to_owned()),
+            machines: vec![machine("web-02"), machine("web-03")],
+            machines_total: 9,
+            circle: vec!["PackageBaseline/fix".to_owned(), "PackageBaseline/other".to_owned()],
+        };
+        expect![[r#"
+            waits for 9 machines of wave canary in zone b of PackageBaseline/fix to have openssl:amd64 3.0.15-1:
+              web-02: Waiting(WindowClosed), rule W1: window night opens at 22:00
+              web-03: Waiting(WindowClosed), rule W1: window night opens at 22:00
+              and 7 more
+              the rollouts of PackageBaseline/fix and PackageBaseline/other wait for each other's machines, so none goes on: let them have the same first waves, or give one a higher priority"#]]
+        .assert_eq(&wait.in_words().join("\n"));
     }
 
     #[test]

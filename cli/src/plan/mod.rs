@@ -92,7 +92,7 @@ pub(crate) fn report(question: &Question<'_>) -> Report {
         (None, _) => machine.answer.is_work(),
     };
     let affected = machines.iter().filter(is_affected).count();
-    let problems = places.conflicts(&outlook.plan);
+    let problems = [places.conflicts(&outlook.plan), places.circles(&outlook.circles)].concat();
     let cancels = outlook.plan.cancels.iter();
     Report {
         revision: head.revision.clone(),

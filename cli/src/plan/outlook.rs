@@ -9,6 +9,7 @@ use muster_model::{
     KernelBaseline, MachineName, MachinePlan, PackageBaseline, Plan, Policy, RolloutSpec, Share, Snapshot,
     Step, StepAction, Verdict, WaitingOn, WindowsPolicy,
 };
+use muster_planner::{Circle, Planner, Touched};
 
 /// Both answers.
 pub(crate) struct Outlook<'a> {
@@ -16,6 +17,8 @@ pub(crate) struct Outlook<'a> {
     pub(crate) world: &'a Snapshot,
     /// What happens now, and why not the rest.
     pub(crate) plan: Plan,
+    /// Where rollouts wait for each other's machines.
+    pub(crate) circles: Vec<Circle>,
     unguarded: Plan,
 }
 
@@ -41,7 +44,10 @@ impl Missing {
 impl<'a> Outlook<'a> {
     /// Plans the world twice.
     pub(crate) fn of(world: &'a Snapshot) -> Self {
-        Self { world, plan: muster_planner::plan(world), unguarded: muster_planner::plan(&unguarded(world)) }
+        let mut planner = Planner::default();
+        planner.plan(world, &Touched::default());
+        let (circles, unguarded) = (planner.circles(), muster_planner::plan(&unguarded(world)));
+        Self { world, plan: planner.into_plan(), circles, unguarded }
     }
 
     /// Every machine with its plan.

@@ -1,10 +1,14 @@
-//! Where requirements are written, and conflicts between them as problems with both places (rule S2).
+//! Where requirements are written, and what is wrong between them, as problems with both places: conflicts (rule S2), and rollouts that
+//! wait for each other (rule O1).
 
 use std::collections::BTreeMap;
 
 use muster_model::{BaselineKind, BaselineRef, BaselineSummary, PackageKey, Plan};
+use muster_planner::Circle;
 use muster_source::{ChangeSet, Kind, Object, Problem};
 use serde_json::Value;
+
+use crate::waits::{baselines, in_circle, target};
 
 /// The files of the planned revision.
 pub(crate) struct Places<'a> {
@@ -53,6 +57,23 @@ impl<'a> Places<'a> {
         }
         problems.sort();
         problems
+    }
+
+    /// Every circle of rollouts that wait for each other's machines, once for each of them that a file of the revision says.
+    pub(crate) fn circles(&self, circles: &[Circle]) -> Vec<Problem> {
+        let mut problems: Vec<Problem> = circles.iter().flat_map(|circle| self.circle(circle)).collect();
+        problems.sort();
+        problems
+    }
+
+    fn circle(&self, circle: &Circle) -> Vec<Problem> {
+        let resource = circle.item.package.to_string();
+        let message = format!("{resource} {}: {}", target(&circle.item), in_circle(&baselines(circle)));
+        let objects: Vec<&Object> = circle.baselines.iter().filter_map(|one| self.object(one)).collect();
+        objects
+            .iter()
+            .map(|object| object.problem(&field(object, &resource), "O1", message.clone()))
+            .collect()
     }
 
     fn conflict(

@@ -49,6 +49,7 @@ pub use forecast::{Course, Ending, Fate, Fates, Forecast, Freeze, HORIZON, Openi
 
 use muster_model::{Plan, Snapshot};
 
+pub use known::{Awaited, Circle};
 pub use planner::{Planner, Touched};
 
 /// The decision for all machines of a namespace at the snapshot's instant: total, and the same for the same snapshot.

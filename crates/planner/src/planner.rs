@@ -10,7 +10,7 @@ use muster_model::{
 use smol_str::SmolStr;
 
 use crate::cancel;
-use crate::known::{Dirty, Known, Next, Why};
+use crate::known::{Awaited, Circle, Dirty, Known, Next, Why};
 
 /// What may differ between a snapshot and the one planned from before, of what there is much of.
 ///
@@ -95,6 +95,18 @@ impl Planner {
     pub fn decided(&self) -> Option<impl Iterator<Item = &MachineName>> {
         let (known, decided) = (self.known.as_ref()?, self.decided.as_ref()?);
         Some(decided.keys().map(|place| known.name_of(*place)).chain(&self.changed))
+    }
+
+    /// Whom a machine waits for, by baseline and item; `snapshot`: the one planned last.
+    #[must_use]
+    pub fn awaited(&self, snapshot: &Snapshot, machine: &MachineName) -> Vec<Awaited> {
+        self.known.as_ref().map(|known| known.awaited(snapshot, machine)).unwrap_or_default()
+    }
+
+    /// Where, by the last plan, rollouts wait for each other's machines.
+    #[must_use]
+    pub fn circles(&self) -> Vec<Circle> {
+        self.known.as_ref().map(Known::circles).unwrap_or_default()
     }
 
     /// The last plan; an empty one before the first.

@@ -5,6 +5,7 @@
 //! them, they are named, and the round is made again with them.
 
 mod alike;
+mod awaited;
 mod conclude;
 mod count;
 mod net;
@@ -17,6 +18,8 @@ use muster_model::{
     ActivityName, ActivityPools, BaselineSummary, DebianVersion, Digest, Instant, Item, Machine, MachineName,
     OutcomeReason, PackageKey, Plan, Pool, ProposalKey, Snapshot, WindowSummary,
 };
+
+pub use crate::known::awaited::{Awaited, Circle};
 
 use crate::admit::{Queue, Turn};
 use crate::budget::{Charges, Groups, Standing};

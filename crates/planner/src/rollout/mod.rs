@@ -28,12 +28,13 @@ use muster_model::{
 
 use crate::case::Case;
 use crate::rollout::item::item_of;
-use crate::rollout::judge::{Hold, Obstacle, seconds};
+use crate::rollout::judge::seconds;
 use crate::rollout::people::Pause;
 use crate::select::Resources;
 use crate::timer::Timer;
 
 pub(crate) use crate::rollout::failures::failures;
+pub(crate) use crate::rollout::judge::{Front, Hold, Obstacle};
 pub(crate) use crate::rollout::released::Lowered;
 pub(crate) use crate::rollout::seats::has_seats;
 pub(crate) use crate::rollout::share::{Held, Share};

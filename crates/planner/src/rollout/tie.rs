@@ -12,6 +12,7 @@ use crate::merge::Merged;
 use crate::order::mark;
 use crate::presence::Hearing;
 use crate::rollout::item::{Holding, aim_of, may_come, upgrade_may_come};
+use crate::rollout::seats::Seat;
 use crate::rollout::stand::{Question, Stand, brings, stand};
 use crate::rollout::track::Track;
 use crate::rollout::{Facts, Rollouts};
@@ -35,9 +36,9 @@ pub(crate) struct Ties(BTreeMap<*const (), Vec<Tie>>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tied {
     pub(crate) baseline: usize,
-    item: usize,
-    wave: usize,
-    zone: usize,
+    /// The item's number among the baseline's open ones.
+    pub(crate) item: usize,
+    pub(crate) seat: Seat,
     word: Word,
     /// Tells it from others among those that have the item.
     mark: u64,
@@ -55,26 +56,43 @@ enum Word {
     Stands(Stand),
 }
 
+impl Tied {
+    /// Its wave waits until the machine has the item.
+    pub(crate) fn is_open(&self) -> bool {
+        self.word == Word::Stands(Stand::Open)
+    }
+
+    /// Its wave waits for the machine.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.is_open() || self.word == Word::Unknown
+    }
+
+    /// Its wave waits for the machine for a while, if no other of it wants the item.
+    pub(crate) fn may_be_awaited(&self) -> bool {
+        self.word == Word::Undecided
+    }
+}
+
 impl Track {
     /// Counts one machine's word in.
     pub(crate) fn tie(&mut self, tied: &Tied) {
-        let tally = &mut self.tallies[tied.item][tied.wave];
+        let tally = &mut self.tallies[tied.item][tied.seat.wave];
         match tied.word {
             Word::Nothing => {}
             Word::Unknown => tally.unknown += 1,
             Word::Undecided => tally.undecided += 1,
-            Word::Stands(stand) => tally.zones.entry(tied.zone).or_default().add(stand, tied.mark),
+            Word::Stands(stand) => tally.zones.entry(tied.seat.zone).or_default().add(stand, tied.mark),
         }
     }
 
     /// Counts one machine's word out.
     pub(crate) fn untie(&mut self, tied: &Tied) {
-        let tally = &mut self.tallies[tied.item][tied.wave];
+        let tally = &mut self.tallies[tied.item][tied.seat.wave];
         match tied.word {
             Word::Nothing => {}
             Word::Unknown => tally.unknown -= 1,
             Word::Undecided => tally.undecided -= 1,
-            Word::Stands(stand) => tally.zones.entry(tied.zone).or_default().take_away(stand, tied.mark),
+            Word::Stands(stand) => tally.zones.entry(tied.seat.zone).or_default().take_away(stand, tied.mark),
         }
     }
 }
@@ -125,7 +143,7 @@ impl Rollouts {
                 }
             };
             let (baseline, item) = (tie.baseline, tie.item);
-            Some(Tied { baseline, item, wave: seat.wave, zone: seat.zone, word, mark })
+            Some(Tied { baseline, item, seat, word, mark })
         });
         let mut tied: Vec<Tied> = tied.collect();
         self.add_moved(case, &mut tied);
@@ -157,7 +175,7 @@ impl Rollouts {
                 let stands = known.any(|known| matches!(known.word, Word::Stands(_)));
                 if !stands && brings(unfinished, &self.references[baseline], open) {
                     let (word, mark) = (Word::Stands(Stand::Open), mark(&case.machine.name));
-                    tied.push(Tied { baseline, item, wave: seat.wave, zone: seat.zone, word, mark });
+                    tied.push(Tied { baseline, item, seat, word, mark });
                 }
             }
         }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a story that cannot be read fails where it stands")]
 
 mod again;
+mod awaited;
 mod baselines;
 mod budgets;
 mod forecast;

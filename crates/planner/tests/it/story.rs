@@ -19,8 +19,7 @@ const MOST_QUESTIONS: usize = 50;
 
 /// Tells the story in `text`; its language is that of [`crate::world`].
 pub(crate) fn check(text: &str, expected: Expect) {
-    let mut world = read(text);
-    let decided = settle(&mut world);
+    let (world, decided) = settled(text);
     expected.assert_eq(&show(&world, &decided));
     is_settled(&world, &decided);
 }
@@ -43,10 +42,16 @@ pub(crate) fn check_over_time(texts: &[&str], expected: Expect) {
 
 /// What a story's plan says, for stories of many machines.
 pub(crate) fn told(text: &str) -> String {
-    let mut world = read(text);
-    let decided = settle(&mut world);
+    let (world, decided) = settled(text);
     is_settled(&world, &decided);
     show(&world, &decided)
+}
+
+/// A story's world, with all that its machines' apt says, and the plan of it.
+pub(crate) fn settled(text: &str) -> (World, Plan) {
+    let mut world = read(text);
+    let decided = settle(&mut world);
+    (world, decided)
 }
 
 /// How many machines start something.
