@@ -10,6 +10,7 @@
 
 mod freezes;
 mod outcome;
+mod rest;
 mod run;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -101,7 +102,7 @@ pub struct Freeze {
     pub from: Instant,
     /// When it ends; `None`: not within a year.
     pub until: Option<Instant>,
-    /// How many of its machines have not converged when it begins, though they will.
+    /// How many of its machines have not converged when it begins, though they will, and take steps that it covers.
     pub machines: usize,
 }
 

@@ -12,6 +12,7 @@ use muster_model::{
 };
 
 use super::outcome::Outcomes;
+use super::rest::{Besides, Prospects, is_at_rest};
 use super::{Course, Ending, Fate, Opening, freezes};
 use crate::timer::after;
 use crate::{Planner, Touched};
@@ -60,12 +61,11 @@ struct Run {
     ends: BTreeSet<(Instant, ActivityName)>,
     outcomes: Outcomes,
     converged: BTreeMap<MachineName, Instant>,
-    /// When something started or ended last.
-    moved: Instant,
-    /// Who was told last that a number is full, while its windows were open, and when.
-    full: BTreeMap<MachineName, (Instant, Verdict)>,
+    besides: Besides,
     openings: BTreeMap<(Instant, Option<ObjectName>), Opening>,
     starts: BTreeMap<MachineName, (Instant, Option<ObjectName>)>,
+    /// The kinds of step that were begun on machines.
+    begun: BTreeMap<MachineName, BTreeSet<Cover>>,
     assumed: BTreeSet<MachineName>,
     /// What no machine's apt said, by the proposals' digests: twins share them.
     invented: BTreeSet<Digest>,
@@ -85,10 +85,10 @@ impl Run {
             ends: BTreeSet::new(),
             outcomes: Outcomes::default(),
             converged: BTreeMap::new(),
-            moved: Instant::MIN,
-            full: BTreeMap::new(),
+            besides: Besides::default(),
             openings: BTreeMap::new(),
             starts: BTreeMap::new(),
+            begun: BTreeMap::new(),
             assumed: BTreeSet::new(),
             invented: BTreeSet::new(),
         };
@@ -110,6 +110,7 @@ impl Run {
         let Some(activity) = self.snapshot.activities.get(&name).filter(|_| heard) else { return };
         let begun = activity.steps.first().and_then(|step| step.started).unwrap_or(self.snapshot.now);
         let end = after(begun, length(&self.durations, &activity.spec)).max(self.snapshot.now);
+        self.begun.entry(name.machine.clone()).or_default().extend(kinds(&activity.spec));
         self.ends.insert((end, name));
     }
 
@@ -141,11 +142,7 @@ impl Run {
             } else {
                 self.converged.remove(name);
             }
-            if let Verdict::Waiting(WaitingOn::Budget { .. } | WaitingOn::MaxUnavailable { .. }) =
-                machine.verdict
-            {
-                self.full.insert(name.clone(), (self.snapshot.now, machine.verdict.clone()));
-            }
+            self.besides.note(name, &machine.verdict, self.snapshot.now);
             if matches!(machine.verdict, Verdict::Start(_)) {
                 starts.push((name.clone(), machine.clone()));
             }
@@ -229,7 +226,7 @@ impl Run {
 
     fn start(&mut self, name: &MachineName, decided: &MachinePlan, spec: &ActivitySpec) {
         let now = self.snapshot.now;
-        self.moved = now;
+        self.besides.moved = now;
         self.touched.machines.insert(name.clone());
         if let Some(machine) = self.snapshot.machines.get_mut(name) {
             let machine = Arc::make_mut(machine);
@@ -254,6 +251,7 @@ impl Run {
         }
         self.snapshot.activities.insert(spec.name.clone(), Arc::new(activity));
         self.ends.insert((after(now, length(&self.durations, spec)), spec.name.clone()));
+        self.begun.entry(name.clone()).or_default().extend(kinds(spec));
         self.note_opening(name, spec);
     }
 
@@ -291,29 +289,21 @@ impl Run {
         self.snapshot.now = next;
         while let Some((end, name)) = self.ends.first().cloned().filter(|(end, _)| *end <= next) {
             self.ends.remove(&(end, name.clone()));
-            self.moved = next;
+            self.besides.moved = next;
             self.touched.machines.insert(name.machine.clone());
             self.outcomes.succeed(&mut self.snapshot, &name);
         }
     }
 
-    /// What keeps a machine that is closed at the moment: where its windows opened after all had come to rest, and a number was
-    /// full all the same, that is it, and not the window that happens to be closed in the end.
-    fn full_all_along<'a>(&'a self, name: &MachineName, verdict: &'a Verdict) -> &'a Verdict {
-        let Verdict::Waiting(
-            WaitingOn::WindowClosed { .. }
-            | WaitingOn::CutoffReached { .. }
-            | WaitingOn::WindowTooShort { .. },
-        ) = verdict
-        else {
-            return verdict;
-        };
-        let full = self.full.get(name).filter(|(told, _)| *told > self.moved);
-        full.map_or(verdict, |(_, full)| full)
-    }
-
-    fn course(self, before: &Snapshot, ending: Ending, until: Instant) -> Course {
+    fn course(mut self, before: &Snapshot, ending: Ending, until: Instant) -> Course {
+        self.besides.under_way = self.ends.iter().map(|(_, name)| name.machine.clone()).collect();
         let decided = self.planner.last();
+        let prospects = Prospects::of(decided, &self.besides);
+        let may_change = |name: &MachineName, machine: &MachinePlan| match ending {
+            Ending::Settled => false,
+            Ending::Limit => self.besides.under_way.contains(name) || !is_at_rest(machine),
+            Ending::Horizon => prospects.may_change(name, machine),
+        };
         let fate = |name: &MachineName, machine: &MachinePlan| match &machine.verdict {
             Verdict::Converged => Fate::Converges(self.converged[name]),
             Verdict::Unmanaged(unmanaged) => Fate::Unmanaged(*unmanaged),
@@ -321,21 +311,27 @@ impl Run {
             verdict @ (Verdict::Start(_)
             | Verdict::Active { .. }
             | Verdict::Waiting(_)
-            | Verdict::Blocked(_)) => match ending {
-                Ending::Horizon | Ending::Limit if !is_at_rest(machine) => {
-                    Fate::Later(self.full_all_along(name, verdict).clone())
-                }
-                Ending::Settled | Ending::Horizon | Ending::Limit => Fate::Never(verdict.clone()),
-            },
+            | Verdict::Blocked(_)) => {
+                let verdict = match ending {
+                    Ending::Settled => verdict,
+                    Ending::Horizon | Ending::Limit => self.besides.in_truth(name, verdict),
+                };
+                let of = if may_change(name, machine) { Fate::Later } else { Fate::Never };
+                of(verdict.clone())
+            }
         };
         let fates: BTreeMap<MachineName, Fate> =
             decided.machines.iter().map(|(name, machine)| (name.clone(), fate(name, machine))).collect();
+        let mut kinds = self.begun;
+        for (name, _) in fates.iter().filter(|(_, fate)| matches!(fate, Fate::Later(_))) {
+            kinds.entry(name.clone()).or_default().extend(freezes::kinds(&decided.machines[name]));
+        }
         let open = fates.values().any(|fate| matches!(fate, Fate::Later(_)));
         let last = self.converged.values().max().copied();
         Course {
             ending,
             converged: last.filter(|_| !open),
-            freezes: freezes::freezes(before, &fates, until),
+            freezes: freezes::freezes(before, &fates, &kinds, until),
             openings: self.openings.into_values().collect(),
             starts: self.starts,
             fates,
@@ -349,49 +345,11 @@ const MOST_QUESTIONS: usize = 10;
 
 /// How long an activity takes: its kinds of step, and as long as its units must be well afterwards.
 fn length(durations: &Estimates, spec: &ActivitySpec) -> SignedDuration {
-    let kinds: BTreeSet<Cover> = spec.steps.iter().flat_map(|step| step.action.covers()).copied().collect();
+    let kinds: BTreeSet<Cover> = kinds(spec).collect();
     let settle = SignedDuration::from_secs(i64::from(spec.health.settle_seconds));
     kinds.into_iter().fold(settle, |sum, kind| sum.saturating_add(durations.of(kind)))
 }
 
-/// Whether nothing that is foreseen changes the machine any more.
-fn is_at_rest(machine: &MachinePlan) -> bool {
-    let requirements = machine.requirements.iter().map(|one| &one.verdict);
-    requirements.chain([&machine.verdict]).all(|verdict| match verdict {
-        Verdict::Converged | Verdict::Unmanaged(_) | Verdict::Unknown(_) => true,
-        Verdict::Start(_) => false,
-        // What ends is under way elsewhere; what is left never does.
-        Verdict::Active { .. } => true,
-        Verdict::Blocked(_) => verdict.until().is_none(),
-        Verdict::Waiting(on) => waits_for_ever(on) && verdict.until().is_none(),
-    })
-}
-
-/// Whether it takes a person or a machine's word, which no forecast foresees, or an instant that never comes.
-fn waits_for_ever(on: &WaitingOn) -> bool {
-    match on {
-        WaitingOn::Inventory { .. }
-        | WaitingOn::Report
-        | WaitingOn::WindowUnreadable { .. }
-        | WaitingOn::WindowClosed { .. }
-        | WaitingOn::Frozen { .. }
-        | WaitingOn::WindowTooShort { .. }
-        | WaitingOn::CutoffReached { .. }
-        | WaitingOn::Silent { .. }
-        | WaitingOn::Suspended { .. }
-        | WaitingOn::Approval { .. }
-        | WaitingOn::PausedByPerson { .. }
-        | WaitingOn::ManualReboot { .. }
-        | WaitingOn::Activity { .. } => true,
-        WaitingOn::Proposal
-        | WaitingOn::Budget { .. }
-        | WaitingOn::MaxUnavailable { .. }
-        | WaitingOn::Wave { .. }
-        | WaitingOn::Soaking { .. }
-        | WaitingOn::Zone { .. }
-        | WaitingOn::Retry { .. }
-        | WaitingOn::Backoff { .. }
-        | WaitingOn::BootLimit { .. }
-        | WaitingOn::Applying => false,
-    }
+fn kinds(spec: &ActivitySpec) -> impl Iterator<Item = Cover> + '_ {
+    spec.steps.iter().flat_map(|step| step.action.covers()).copied()
 }

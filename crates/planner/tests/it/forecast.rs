@@ -216,8 +216,96 @@ fn what_a_failure_that_nobody_mends_holds_up_is_not_said_to_wait_for_the_night()
          machine b: openssl 3.0.14 -> 3.0.15",
         expect![[r#"
               a never: Held V6
-              b later: Budget B2
+              b never: Budget B2
             = Horizon, converged -, 1 assumed
+        "#]],
+    );
+}
+
+// rule: O2, A4
+#[test]
+fn what_waits_behind_a_machine_that_a_person_suspended_never_converges() {
+    check(
+        "baseline fix max 1: openssl >= 3.0.15
+         wave canary fix on ring=canary
+         baseline app on tier=app: curl >= 9
+         wave canary app on ring=canary
+         window quarter allow on tier=db: once 2027-06-01T00:00:00Z 2027-06-02T00:00:00Z
+         window night allow on tier=night: daily 22 4h
+         machine a ring=canary suspended: openssl 3.0.14 -> 3.0.15; curl 9
+         machine b tier=night: openssl 3.0.14 -> 3.0.15; curl 9
+         machine c tier=db: openssl 3.0.14 -> 3.0.15; curl 9
+         machine d tier=app ring=canary: openssl 3.0.15; curl 8 -> 9
+         machine e tier=app: openssl 3.0.15; curl 8 -> 9",
+        expect![[r#"
+            + any time from 2026-11-23T12:00:00Z: d e
+              a never: Suspended A4
+              b never: Wave O2
+              c never: Wave O2
+              d converges 2026-11-23T12:10:00Z
+              e converges 2026-11-23T12:20:00Z
+            = Horizon, converged 2026-11-23T12:20:00Z, 2 assumed
+        "#]],
+    );
+}
+
+// rule: O2, W1
+#[test]
+fn what_waits_behind_machines_whose_window_opens_after_the_horizon_comes_later() {
+    check(
+        "baseline fix on team=a max 1: openssl >= 3.0.15
+         wave canary fix on ring=canary
+         baseline other max 1: openssl >= 3.0.15
+         wave first other on tier=db
+         window quarter allow on tier=db: once 2027-06-01T00:00:00Z 2027-06-02T00:00:00Z
+         machine a team=a ring=canary: openssl 3.0.14 -> 3.0.15
+         machine b team=a: openssl 3.0.14 -> 3.0.15
+         machine c tier=db: openssl 3.0.14 -> 3.0.15",
+        expect![[r#"
+              a later: Wave O2
+              b later: Wave O2
+              c later: WindowClosed W1
+            = Horizon, converged -, 1 assumed
+        "#]],
+    );
+}
+
+// rule: W1
+#[test]
+fn what_is_under_way_at_the_horizon_ends_after_it() {
+    check(
+        "baseline fix max 1: openssl >= 3.0.15
+         window far allow: once 2027-01-22T11:55:00Z 2027-01-22T13:00:00Z
+         machine a: openssl 3.0.14 -> 3.0.15
+         machine b: openssl 3.0.14 -> 3.0.15",
+        expect![[r#"
+            + far from 2027-01-22T11:55:00Z: a
+              a later: Starting B5
+              b later: MaxUnavailable B2
+            = Horizon, converged -, 2 assumed
+        "#]],
+    );
+}
+
+// rule: W1
+#[test]
+fn a_freeze_of_other_steps_than_a_change_has_is_not_listed() {
+    check(
+        "baseline fix max 1: openssl >= 3.0.15
+         window night allow: daily 22 1h
+         window boots deny covers Kernel,Reboot: once 2026-11-23T20:00:00Z 2026-11-24T23:30:00Z
+         window all deny covers Packages: once 2026-11-23T20:00:00Z 2026-11-24T21:30:00Z
+         baseline base on role=x reboot 30m:
+         machine a: openssl 3.0.14 -> 3.0.15
+         machine b role=x reboot-required 1h: openssl 3.0.15",
+        expect![[r#"
+            + night from 2026-11-24T22:00:00Z: a
+            + night from 2026-11-25T22:00:00Z: b
+              a converges 2026-11-24T22:10:00Z
+              b converges 2026-11-25T22:10:00Z
+            ! freeze all 2026-11-23T20:00:00Z to 2026-11-24T21:30:00Z: 1 wait
+            ! freeze boots 2026-11-23T20:00:00Z to 2026-11-24T23:30:00Z: 1 wait
+            = Settled, converged 2026-11-25T22:10:00Z, 1 assumed
         "#]],
     );
 }
