@@ -57,6 +57,12 @@ impl Words {
         Self { resource: requirement.key.to_smolstr(), installed, target }
     }
 
+    /// The same where nothing is known of the machine's packages.
+    fn of_unknown(requirement: &Requirement, judged: &Judged) -> Self {
+        let installed = Some(SmolStr::new_static("unknown"));
+        Self { installed, ..Self::of(requirement, judged) }
+    }
+
     /// The same of a kernel baseline: it is about what runs.
     fn of_kernel(self: &Arc<Self>, report: &Report, requirement: &Requirement, judged: &Judged) -> Arc<Self> {
         let target = kernel::aimed(report, requirement, &judged.outcome);
@@ -90,6 +96,7 @@ pub(crate) struct Draft {
 /// What is not as wanted on one machine.
 pub(crate) fn entries(world: &World<'_>, case: &Case<'_>, states: &States) -> Vec<Entry> {
     let mut entries = Vec::new();
+    let words = if case.evaluation.inventory.is_some() { Words::of } else { Words::of_unknown };
     let blank = Shared::from(Judged { outcome: Outcome::NotCovered, installed: None, held: false });
     for (place, state) in &states.enforced {
         if *state != State::Met {
@@ -98,7 +105,7 @@ pub(crate) fn entries(world: &World<'_>, case: &Case<'_>, states: &States) -> Ve
             // Who asks for the package alone has what it asks for.
             let is_kernel = |by: &&usize| world.resources.packages[**by].kernel.is_some();
             let by = requirement.by.iter().filter(|by| judged.outcome.boots().is_none() || is_kernel(by));
-            let words = case.evaluation.words.of(*place, |_| Arc::new(Words::of(requirement, judged)));
+            let words = case.evaluation.words.of(*place, |_| Arc::new(words(requirement, judged)));
             entries
                 .extend(by.map(|by| entry(world, case, *by, (requirement, judged, &words), state.clone())));
         }
@@ -116,7 +123,7 @@ pub(crate) fn entries(world: &World<'_>, case: &Case<'_>, states: &States) -> Ve
             | Outcome::Blocked(_) => Verdict::Blocked(Reason::ObserveOnly),
         };
         let stuck = || State::Stuck(verdict.clone());
-        let words = Arc::new(Words::of(requirement, judged));
+        let words = Arc::new(words(requirement, judged));
         let by = requirement.by.iter();
         entries.extend(by.map(|by| entry(world, case, *by, (requirement, judged, &words), stuck())));
     }

@@ -269,9 +269,14 @@ fn a_verdict_is_as_fresh_as_its_report_and_totals_sum_to_the_selected() {
 fn without_its_inventory_a_machine_is_not_judged() {
     check(
         "baseline fix: openssl >= 3.0.15
-         machine a no-inventory: openssl 3.0.15",
+         machine a no-inventory: openssl 3.0.15
+         machine b:
+         show targets",
         expect![[r#"
             ~ a: Inventory V2: the machine was asked what is on offer for openssl:amd64
+              ~ fix openssl:amd64 [unknown → >= 3.0.15] Inventory V2: the machine was asked what is on offer for openssl:amd64
+            ~ b: Inventory V2: the machine was asked what is on offer for openssl:amd64
+              ~ fix openssl:amd64 [- → >= 3.0.15] Inventory V2: the machine was asked what is on offer for openssl:amd64
         "#]],
     );
 }
