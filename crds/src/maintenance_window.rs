@@ -54,7 +54,18 @@ use crate::schema;
         .message("schedule and duration go together; a span from-to has no duration"),
     validation = Rule::new("has(self.schedule) || (!has(self.timeZone) && !has(self.offsetDays))")
         .message("timeZone and offsetDays belong to a schedule; from and to are absolute"),
-    validation = Rule::new("!has(self.from) || !has(self.to) || self.from < self.to").message("to must be after from")
+    validation = Rule::new("!has(self.from) || !has(self.to) || self.from < self.to").message("to must be after from"),
+    // Of what is no duration it is said once, by the fields' own patterns.
+    validation = Rule::new(
+        "self.action == 'Deny' || !has(self.duration) || !(self.cutoff + self.duration).matches('^[0-9.hmsun]+$') || duration(self.cutoff) < duration(self.duration)"
+    )
+    .message("cutoff must be shorter than duration: nothing would ever start")
+    .field_path(".cutoff"),
+    validation = Rule::new(
+        "self.action == 'Deny' || !has(self.from) || !has(self.to) || !self.cutoff.matches('^[0-9.hmsun]+$') || duration(self.cutoff) < self.to - self.from"
+    )
+    .message("cutoff must be shorter than the time between from and to: nothing would ever start")
+    .field_path(".cutoff")
 )]
 pub struct MaintenanceWindowSpec {
     /// The machines that the window is for, by their labels and facts; `{}` is all of the namespace.
@@ -86,7 +97,7 @@ pub struct MaintenanceWindowSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::duration")]
     pub duration: Option<String>,
-    /// Nothing starts in so long a time before the end.
+    /// Nothing starts in so long a time before the end: less than it is open.
     #[serde(default = "zero")]
     #[schemars(schema_with = "schema::duration")]
     pub cutoff: String,

@@ -226,6 +226,26 @@ fn a_window_is_a_schedule_or_a_span() {
     refused("maintenancewindows", None, &with(&schedule, "/spec/overridable", json!(true)), "is of a Deny");
 }
 
+// rule: W2
+#[test]
+fn a_window_in_which_nothing_could_start_for_its_cutoff_is_refused() {
+    let night = json!({"machineSelector": {}, "action": "Allow", "schedule": "0 22 * * *", "duration": "6h"});
+    let night = resource("MaintenanceWindow", "night", &night);
+    let span = json!({
+        "machineSelector": {}, "action": "Allow", "from": "2026-12-20T00:00:00Z", "to": "2026-12-20T06:00:00Z",
+    });
+    let span = resource("MaintenanceWindow", "span", &span);
+    for (window, why) in [(night, "shorter than duration"), (span, "shorter than the time between")] {
+        accepted("maintenancewindows", None, &with(&window, "/spec/cutoff", json!("5h59m")));
+        for cutoff in ["6h", "360m", "7h"] {
+            let window = with(&window, "/spec/cutoff", json!(cutoff));
+            refused("maintenancewindows", None, &window, why);
+            // A freeze has no end before which it would matter.
+            accepted("maintenancewindows", None, &with(&window, "/spec/action", json!("Deny")));
+        }
+    }
+}
+
 // rule: W9
 #[test]
 fn an_override_names_windows_and_items_and_never_changes() {

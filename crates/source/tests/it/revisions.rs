@@ -133,6 +133,51 @@ spec:
     );
 }
 
+// rule: W2
+#[test]
+fn windows_in_which_nothing_could_ever_start_are_complained_of() {
+    let text = "\
+apiVersion: muster.dev/v1alpha1
+kind: MaintenanceWindow
+metadata: {name: nights}
+spec:
+  machineSelector: {}
+  action: Allow
+  schedule: 0 22 * * *
+  duration: 1h
+  cutoff: 60m
+---
+apiVersion: muster.dev/v1alpha1
+kind: MaintenanceWindow
+metadata: {name: once}
+spec:
+  machineSelector: {}
+  action: Allow
+  from: 2026-12-20T00:00:00Z
+  to: 2026-12-20T06:00:00Z
+  cutoff: 1d
+---
+apiVersion: muster.dev/v1alpha1
+kind: MaintenanceWindow
+metadata: {name: twice}
+spec: {machineSelector: {}, action: Allow, schedule: 0 22 * * *, duration: 1d, cutoff: 6h}
+---
+apiVersion: muster.dev/v1alpha1
+kind: MaintenanceWindow
+metadata: {name: thrice}
+spec: {machineSelector: {}, action: Allow, from: 2026-12-20T00:00:00Z, to: 2026-12-20T06:00:00Z, cutoff: 6h}
+";
+    check(
+        &[("a.yaml", text)],
+        expect![[r#"
+        ! a.yaml:9:11: spec.cutoff: Invalid value: cutoff must be shorter than duration: nothing would ever start
+        ! a.yaml:19:11: spec.cutoff: "1d" is not a duration: the unit is none of h, m, s, ms, us, ns, at character 2; write for example "1h30m", "90s" or "500ms" (W7)
+        ! a.yaml:24:76: spec.duration: "1d" is not a duration: the unit is none of h, m, s, ms, us, ns, at character 2; write for example "1h30m", "90s" or "500ms" (W7)
+        ! a.yaml:29:106: spec.cutoff: Invalid value: cutoff must be shorter than the time between from and to: nothing would ever start
+    "#]],
+    );
+}
+
 // rule: G3
 #[test]
 fn only_what_a_source_may_hold_is_taken() {
