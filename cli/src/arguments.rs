@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::{SignedDuration, Timestamp};
-use muster_model::GoDuration;
+use muster_model::{GoDuration, MachineName};
 use muster_sim::machines::MACHINES_LIMIT;
 
 /// Keeps a fleet of Ubuntu and Debian machines at the state that Git declares.
@@ -288,7 +288,7 @@ pub(crate) enum Until {
 pub(crate) struct WhyArguments {
     /// The machine's name.
     #[arg(required_unless_present = "all", conflicts_with = "all")]
-    pub(crate) machine: Option<String>,
+    pub(crate) machine: Option<MachineName>,
     /// Every machine, those with the same answer together.
     #[arg(long)]
     pub(crate) all: bool,
@@ -337,7 +337,7 @@ pub(crate) struct CheckArguments {
 #[derive(Args, Debug)]
 pub(crate) struct MarkArguments {
     /// The machine's name.
-    pub(crate) machine: String,
+    pub(crate) machine: MachineName,
     #[command(flatten)]
     pub(crate) client: ClientArguments,
 }

@@ -86,11 +86,28 @@ fn run(command: Command) -> anyhow::Result<ExitStatus> {
     status
 }
 
-/// The error and each cause of it, once.
+/// The error and each cause of it, once: some errors of libraries say their cause themselves.
 fn explain(error: &anyhow::Error) -> String {
     let mut text = format!("error: {error}");
-    for cause in error.chain().skip(1) {
-        text += &format!("\n  because: {cause}");
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.ends_with(&cause) {
+            text += &format!("\n  because: {cause}");
+        }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::explain;
+
+    #[test]
+    fn an_error_that_says_its_cause_itself_is_not_followed_by_it() {
+        let error = anyhow::anyhow!("no such character");
+        let error = error.context("the request: no such character").context("cannot read machine a");
+        assert_eq!(
+            explain(&error),
+            "error: cannot read machine a\n  because: the request: no such character"
+        );
+    }
 }

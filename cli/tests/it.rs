@@ -183,6 +183,12 @@ fn mistakes_on_the_command_line_are_usage_errors_that_say_what_would_be_right() 
     assert!(text(&output.stderr).contains("9001 is not in 0..=9000"), "{}", text(&output.stderr));
     let output = place.run(&["why"]);
     assert_eq!(output.status.code(), Some(64));
+    for command in ["why", "resolve", "retry"] {
+        let output = place.run(&[command, "Bad Name"]);
+        assert_eq!(output.status.code(), Some(64));
+        let said = text(&output.stderr);
+        assert_eq!(said.matches("use lower-case letters").count(), 1, "{said}");
+    }
     let output = place.run(&["why", "web-01"]);
     assert_eq!(output.status.code(), Some(1));
     expect!["error: there is no kubeconfig; start `muster up DIR`, or name one with --kubeconfig\n"]

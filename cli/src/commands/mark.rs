@@ -62,11 +62,11 @@ pub(crate) async fn retry(arguments: &MarkArguments, printer: Printer) -> Result
 
 async fn set(arguments: &MarkArguments, mark: Mark, printer: Printer) -> Result<ExitStatus, MarkError> {
     let Connection { client, namespace } = connect(&arguments.client).await?;
-    let machine = &arguments.machine;
+    let machine = arguments.machine.as_str();
     let api: Api<FleetMachine> = Api::namespaced(client, &namespace);
     let failed = |operation, source: kube::Error| match is_missing(&source) {
-        true => MarkError::Missing { machine: machine.clone(), namespace: namespace.clone() },
-        false => MarkError::Api { operation, machine: machine.clone(), source: Box::new(source) },
+        true => MarkError::Missing { machine: machine.to_owned(), namespace: namespace.clone() },
+        false => MarkError::Api { operation, machine: machine.to_owned(), source: Box::new(source) },
     };
     let found = api.get(machine).await.map_err(|error| failed("read", error))?;
     let decision = found.status.and_then(|status| status.decision);

@@ -141,7 +141,7 @@ pub(crate) async fn why(arguments: &WhyArguments, printer: Printer) -> Result<Ex
             .map_err(|source| WhyError::Api { what: "the machines".to_owned(), source: Box::new(source) })?;
         return Ok(ExitStatus::Done);
     };
-    let answer = answer(&connection, machine).await?;
+    let answer = answer(&connection, machine.as_str()).await?;
     match arguments.output {
         Output::Json => printer.pretty_json(&answer),
         Output::Text => printer.line(why_text::text(&answer, Timestamp::now())),
