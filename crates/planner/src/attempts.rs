@@ -78,6 +78,10 @@ impl<'a> History<'a> {
 
     /// Whether another attempt may be made now, after those that failed since the last success (rule A6).
     pub(crate) fn retry(self, machine: &Machine, subject: Subject<'_>, timer: &Timer) -> Option<Verdict> {
+        // As most machines: nothing is charged to what did not fail.
+        if self.all.iter().all(|activity| activity.phase != Phase::Failed) {
+            return None;
+        }
         let mut attempts = 0;
         let mut latest: Option<&Activity> = None;
         for activity in

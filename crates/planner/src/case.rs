@@ -76,11 +76,11 @@ impl<'a> Case<'a> {
     }
 }
 
-/// One machine's activities, and the highest number among all of its name.
-#[derive(Default)]
-pub(crate) struct Kept<'a> {
+/// Machines' activities.
+pub(crate) struct Histories<'a> {
     all: Vec<&'a Activity>,
-    highest: u64,
+    /// Of each machine: where its own end, and the highest number among all of its name.
+    ends: Vec<(usize, u64)>,
 }
 
 /// Machines' activities, each's oldest first; the machines are in the order of their names.
@@ -90,23 +90,25 @@ pub(crate) struct Kept<'a> {
 pub(crate) fn histories<'a>(
     snapshot: &'a Snapshot,
     machines: impl Iterator<Item = &'a Machine>,
-) -> Vec<Kept<'a>> {
+) -> Histories<'a> {
+    let mut all: Vec<&Activity> = Vec::new();
     let mut near = snapshot.activities.range(..).peekable();
     let history = |machine: &'a Machine| {
-        let mut kept = Kept::default();
+        let mut highest = 0;
         let from = ActivityName { machine: machine.name.clone(), number: 0 };
         if !comes_to(&mut near, &from) {
             near = snapshot.activities.range(from..).peekable();
         }
         while let Some((_, activity)) = near.next_if(|(name, _)| name.machine == machine.name) {
-            kept.highest = kept.highest.max(activity.spec.name.number);
+            highest = highest.max(activity.spec.name.number);
             if activity.spec.machine_uid == machine.uid || !activity.phase.is_finished() {
-                kept.all.push(activity);
+                all.push(activity);
             }
         }
-        kept
+        (all.len(), highest)
     };
-    machines.map(history).collect()
+    let ends = machines.map(history).collect();
+    Histories { all, ends }
 }
 
 /// What is asked of machines, kept as long as resources stay as they are.
@@ -199,14 +201,16 @@ impl<'a> Asked<'a> {
         self,
         snapshot: &'a Snapshot,
         resources: &Resources<'_>,
-        histories: &'a [Kept<'a>],
+        histories: &'a Histories<'a>,
         known: &Known,
         twins: &mut Twins,
         timers: &mut Timers<'_>,
     ) -> Vec<Case<'a>> {
         let Self { machines, mut shared } = self;
-        let machines = machines.into_iter().zip(histories);
-        let cases = machines.enumerate().map(|(number, ((place, machine, picked, merged), kept))| {
+        let mut from = 0;
+        let cases = machines.into_iter().enumerate().map(|(number, (place, machine, picked, merged))| {
+            let (to, highest) = histories.ends[number];
+            let all = &histories.all[std::mem::replace(&mut from, to)..to];
             let (evaluated, evaluation) =
                 shared.evaluate(snapshot, resources, &merged, machine, known, twins);
             timers.of(number, |timer| {
@@ -222,7 +226,7 @@ impl<'a> Asked<'a> {
                     picked,
                     hearing,
                     unknown: hearing.unknown(&snapshot.policy, timer),
-                    history: History { all: &kept.all, highest: kept.highest },
+                    history: History { all, highest },
                     merged: evaluated.merged.clone(),
                     evaluated,
                     evaluation,
@@ -287,7 +291,7 @@ impl<'a> Shared<'a> {
         digest: &'a Digest,
         inventory: &'a Inventory,
     ) -> KeptBack {
-        if !merged.heeds_phasing() {
+        if !merged.heeds_phasing {
             return KeptBack::new();
         }
         self.phased.kept_back(digest, inventory, &report.phasing)

@@ -4,84 +4,33 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use muster_model::{
-    ActivitySpec, BaselineRef, Instant, MachinePlan, PackageKey, PackageWish, ProposalKey, Reason, Report,
+    ActivitySpec, BaselineRef, Instant, Kernel, MachinePlan, PackageKey, PackageWish, ProposalKey, Reason,
     RequirementVerdict, Shared, StepAction, Verdict, WaitingOn, Wanted,
 };
-use smol_str::{SmolStr, ToSmolStr, format_smolstr};
+use smol_str::{SmolStr, format_smolstr};
 
 use crate::case::Case;
+use crate::evaluate::Judgement;
 use crate::kernel;
-use crate::machine::{State, States, World, asked};
-use crate::merge::Requirement;
+use crate::machine::{State, States, asked};
+use crate::merge::{Merged, Requirement};
 use crate::order::rank;
 use crate::select::Resources;
 use crate::target::{Judged, Outcome, wording};
 
-/// A requirement that is not as wanted.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Entry {
-    /// Whose it is: the baseline's number.
-    pub(crate) by: usize,
-    words: Arc<Words>,
-    state: State,
-}
-
-/// How a requirement is told, whoever's it is.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Words {
-    resource: SmolStr,
-    installed: Option<SmolStr>,
-    target: SmolStr,
-}
-
-impl Words {
-    fn of(requirement: &Requirement, judged: &Judged) -> Self {
-        let target = match &judged.outcome {
-            Outcome::Change(Some(version)) => version.to_smolstr(),
-            Outcome::Change(None) => SmolStr::new_static("absent"),
-            Outcome::Hold => SmolStr::new_static("held"),
-            Outcome::Met
-            | Outcome::Boot(_)
-            | Outcome::SetDefault(_)
-            | Outcome::Repair
-            | Outcome::NotCovered
-            | Outcome::Blocked(_) => match requirement.wish {
-                PackageWish::Absent => SmolStr::new_static("absent"),
-                PackageWish::Present => SmolStr::from(wording(&requirement.version)),
-            },
-        };
-        let installed = judged.installed.as_ref().map(|version| match judged.outcome {
-            Outcome::Repair => format_smolstr!("{version}, broken"),
-            _ => version.to_smolstr(),
-        });
-        Self { resource: requirement.key.to_smolstr(), installed, target }
-    }
-
-    /// The same where nothing is known of the machine's packages.
-    fn of_unknown(requirement: &Requirement, judged: &Judged) -> Self {
-        let installed = Some(SmolStr::new_static("unknown"));
-        Self { installed, ..Self::of(requirement, judged) }
-    }
-
-    /// The same of a kernel baseline: it is about what runs.
-    fn of_kernel(self: &Arc<Self>, report: &Report, requirement: &Requirement, judged: &Judged) -> Arc<Self> {
-        let target = kernel::aimed(report, requirement, &judged.outcome);
-        Arc::new(Self {
-            resource: SmolStr::new_static("kernel"),
-            installed: Some(kernel::running(report, &requirement.key)),
-            target: target.unwrap_or_else(|| self.target.clone()),
-        })
-    }
-}
-
-/// The answer for one machine, but for its budgets.
+/// The answer for one machine, but for its budgets. What is said of each requirement follows from it, and is put into words
+/// once for all that have it alike.
 #[derive(Debug)]
 pub(crate) struct Draft {
     /// What is decided already.
     pub(crate) verdict: Option<Verdict>,
-    pub(crate) entries: Vec<Entry>,
-    pub(crate) lifts: State,
-    pub(crate) total: usize,
+    merged: Arc<Merged>,
+    judgement: Arc<Judgement>,
+    /// How all of it stands; `None`: nothing is said of it.
+    pub(crate) states: Option<States>,
+    reboot_required: bool,
+    /// What the machine reports of its kernels, where a baseline asks for one.
+    kernel: Option<Shared<Kernel>>,
     pub(crate) wanted: Arc<Wanted>,
     /// Holds that are ours by the report.
     pub(crate) holds: Shared<BTreeSet<PackageKey>>,
@@ -93,85 +42,54 @@ pub(crate) struct Draft {
     pub(crate) along: BTreeSet<usize>,
 }
 
-/// What is not as wanted on one machine.
-pub(crate) fn entries(world: &World<'_>, case: &Case<'_>, states: &States) -> Vec<Entry> {
-    let mut entries = Vec::new();
-    let words = if case.evaluation.inventory.is_some() { Words::of } else { Words::of_unknown };
-    let blank = Shared::from(Judged { outcome: Outcome::NotCovered, installed: None, held: false });
-    for (place, state) in &states.enforced {
-        if *state != State::Met {
-            let requirement = &case.merged.enforced[*place];
-            let judged = case.evaluation.judged.get(*place).unwrap_or(&blank);
-            // Who asks for the package alone has what it asks for.
-            let is_kernel = |by: &&usize| world.resources.packages[**by].kernel.is_some();
-            let by = requirement.by.iter().filter(|by| judged.outcome.boots().is_none() || is_kernel(by));
-            let words = case.evaluation.words.of(*place, |_| Arc::new(words(requirement, judged)));
-            entries
-                .extend(by.map(|by| entry(world, case, *by, (requirement, judged, &words), state.clone())));
-        }
-    }
-    for (place, requirement) in case.merged.observed.iter().enumerate() {
-        let judged = case.evaluation.observed.get(place).unwrap_or(&blank);
-        let verdict = match judged.outcome {
-            Outcome::Met => continue,
-            Outcome::NotCovered => asked([requirement.key.clone()]),
-            Outcome::Hold
-            | Outcome::Boot(_)
-            | Outcome::SetDefault(_)
-            | Outcome::Change(_)
-            | Outcome::Repair
-            | Outcome::Blocked(_) => Verdict::Blocked(Reason::ObserveOnly),
-        };
-        let stuck = || State::Stuck(verdict.clone());
-        let words = Arc::new(words(requirement, judged));
-        let by = requirement.by.iter();
-        entries.extend(by.map(|by| entry(world, case, *by, (requirement, judged, &words), stuck())));
-    }
-    let Some(reported) = case.reported else { return entries };
-    if reported.report.reboot_required.is_some() {
-        let words = Arc::new(Words {
-            resource: SmolStr::new_static("reboot"),
-            installed: Some(SmolStr::new_static("required")),
-            target: SmolStr::new_static("rebooted"),
-        });
-        for place in &case.merged.reboots {
-            let observes = State::Stuck(Verdict::Blocked(Reason::ObserveOnly));
-            entries.push(Entry {
-                by: *place,
-                words: words.clone(),
-                state: if world.resources.enforces(*place) { states.reboot.clone() } else { observes },
-            });
-        }
-    }
-    entries
-}
-
-fn entry(
-    world: &World<'_>,
-    case: &Case<'_>,
-    by: usize,
-    (requirement, judged, words): (&Requirement, &Judged, &Arc<Words>),
-    state: State,
-) -> Entry {
-    let follows = world.resources.packages[by].kernel.is_some() && !requirement.spare;
-    let words = match case.reported.filter(|_| follows) {
-        Some(reported) => words.of_kernel(&reported.report, requirement, judged),
-        None => words.clone(),
-    };
-    Entry { by, words, state }
-}
-
 impl Draft {
-    /// Whether the same is said of both, given the same of what would start. What would start is told by name alone, and no
-    /// two entries of different machines are the same that name one.
-    pub(crate) fn is_alike(&self, other: &Self) -> bool {
-        let Self { verdict, entries, lifts, total, wanted, holds, spec: _, asked: _, along: _ } = self;
-        Arc::ptr_eq(wanted, &other.wanted)
-            && (verdict, lifts, total, holds) == (&other.verdict, &other.lifts, &other.total, &other.holds)
-            && *entries == other.entries
+    /// Nothing is decided yet, and nothing said.
+    pub(crate) fn new(case: &Case<'_>, wanted: Arc<Wanted>) -> Self {
+        let report = case.reported.map(|reported| &reported.report);
+        Self {
+            verdict: None,
+            merged: case.merged.clone(),
+            judgement: case.evaluation.judgement.clone(),
+            states: None,
+            reboot_required: report.is_some_and(|report| report.reboot_required.is_some()),
+            kernel: report.filter(|_| case.merged.asks_for_kernels).map(|report| report.kernel.clone()),
+            wanted,
+            holds: Shared::default(),
+            spec: None,
+            asked: BTreeSet::new(),
+            along: BTreeSet::new(),
+        }
     }
 
-    /// What is said of an entry, given what the budgets said of what would start.
+    /// Whether the same is said of both, given the same of what would start. What would start is told by name alone, and no
+    /// two states of different machines are the same that name one.
+    pub(crate) fn is_alike(&self, other: &Self) -> bool {
+        let Self {
+            verdict,
+            merged,
+            judgement,
+            states,
+            reboot_required,
+            kernel,
+            wanted,
+            holds,
+            spec: _,
+            asked: _,
+            along: _,
+        } = self;
+        Arc::ptr_eq(judgement, &other.judgement)
+            && Arc::ptr_eq(merged, &other.merged)
+            && Arc::ptr_eq(wanted, &other.wanted)
+            && (verdict, states, reboot_required, holds)
+                == (&other.verdict, &other.states, &other.reboot_required, &other.holds)
+            && match (kernel, &other.kernel) {
+                (Some(left), Some(right)) => kernel::cmp(left, right).is_eq(),
+                (None, None) => true,
+                (Some(_), None) | (None, Some(_)) => false,
+            }
+    }
+
+    /// What is said of how something stands, given what the budgets said of what would start.
     fn word<'a>(&'a self, state: &'a State, start: &'a Verdict) -> Option<&'a Verdict> {
         match state {
             State::Met => None,
@@ -187,28 +105,91 @@ impl Draft {
         }
     }
 
+    /// Says what is not as wanted: by which baseline (its number), what it is about (`None`: the reboot) with what that comes to
+    /// (`None`: nothing is known of the machine's packages), and the verdict.
+    pub(crate) fn each(
+        &self,
+        resources: &Resources<'_>,
+        start: &Verdict,
+        mut say: impl FnMut(usize, Option<(&Requirement, Option<&Judged>)>, &Verdict),
+    ) {
+        let Self { merged, judgement, states: Some(states), .. } = self else { return };
+        for (place, state) in &states.enforced {
+            let Some(verdict) = self.word(state, start) else { continue };
+            let requirement = &merged.enforced[*place];
+            let judged = judgement.judged.get(*place).map(|judged| &**judged);
+            // Who asks for the package alone has what it asks for.
+            let boots = judged.is_some_and(|judged| judged.outcome.boots().is_some());
+            let is_kernel = |by: &&usize| resources.packages[**by].kernel.is_some();
+            requirement
+                .by
+                .iter()
+                .filter(|by| !boots || is_kernel(by))
+                .for_each(|by| say(*by, Some((requirement, judged)), verdict));
+        }
+        for (place, requirement) in merged.observed.iter().enumerate() {
+            let judged = judgement.observed.get(place).map(|judged| &**judged);
+            let verdict = match judged.map(|judged| &judged.outcome) {
+                Some(Outcome::Met) => continue,
+                Some(Outcome::NotCovered) | None => asked([requirement.key.clone()]),
+                Some(
+                    Outcome::Hold
+                    | Outcome::Boot(_)
+                    | Outcome::SetDefault(_)
+                    | Outcome::Change(_)
+                    | Outcome::Repair
+                    | Outcome::Blocked(_),
+                ) => Verdict::Blocked(Reason::ObserveOnly),
+            };
+            requirement.by.iter().for_each(|by| say(*by, Some((requirement, judged)), &verdict));
+        }
+        for place in merged.reboots.iter().filter(|_| self.reboot_required) {
+            let observes = Verdict::Blocked(Reason::ObserveOnly);
+            let enforces = resources.enforces(*place);
+            let verdict = if enforces { self.word(&states.reboot, start) } else { Some(&observes) };
+            verdict.into_iter().for_each(|verdict| say(*place, None, verdict));
+        }
+    }
+
     /// With what the budgets said of what would start.
     pub(crate) fn decide(&self, resources: &Resources<'_>, start: &Verdict) -> MachinePlan {
-        let verdicts = self.entries.iter().filter_map(|entry| {
-            let verdict = self.word(&entry.state, start)?;
-            let requirement = RequirementVerdict {
-                baseline: resources.packages[entry.by].reference(),
-                resource: entry.words.resource.clone(),
-                verdict: verdict.clone(),
-                installed: entry.words.installed.clone(),
-                target: Some(entry.words.target.clone()),
+        let entries = self.states.as_ref().map_or(0, |states| states.enforced.len());
+        let mut requirements: Vec<RequirementVerdict> = Vec::with_capacity(entries);
+        self.each(resources, start, |by, about, verdict| {
+            let baseline = resources.packages[by];
+            let (resource, installed, target) = match (about, &self.kernel) {
+                (None, _) => {
+                    let [resource, installed, target] =
+                        ["reboot", "required", "rebooted"].map(SmolStr::new_static);
+                    (resource, Some(installed), target)
+                }
+                // A kernel baseline is about what runs.
+                (Some((requirement, judged)), Some(kernel))
+                    if baseline.kernel.is_some() && !requirement.spare =>
+                {
+                    let target = kernel::aimed(kernel, requirement, outcome_of(judged));
+                    (
+                        SmolStr::new_static("kernel"),
+                        Some(kernel::running(kernel, &requirement.key)),
+                        target.unwrap_or_else(|| aimed(requirement, judged)),
+                    )
+                }
+                (Some((requirement, judged)), _) => {
+                    (written(&requirement.key), installed(judged), aimed(requirement, judged))
+                }
             };
-            Some(requirement)
+            let (baseline, verdict, target) = (baseline.reference(), verdict.clone(), Some(target));
+            requirements.push(RequirementVerdict { baseline, resource, verdict, installed, target });
         });
-        let mut requirements: Vec<RequirementVerdict> = Vec::with_capacity(self.entries.len());
-        requirements.extend(verdicts);
         requirements.sort_by(|left, right| urgency(left).cmp(&urgency(right)));
+        requirements.shrink_to_fit();
         let first = requirements.first().map(|first| &first.verdict);
+        let lifts = || self.word(&self.states.as_ref()?.lifts, start);
         let verdict = match &self.verdict {
             Some(verdict) => verdict.clone(),
             None => first
                 .into_iter()
-                .chain(self.word(&self.lifts, start))
+                .chain(lifts())
                 .min_by_key(|verdict| rank(verdict))
                 .cloned()
                 .unwrap_or(Verdict::Converged),
@@ -221,12 +202,43 @@ impl Draft {
                 }
             }
         }
-        MachinePlan { verdict, requirements, total: self.total, wanted: self.wanted.clone(), holds }
+        MachinePlan { verdict, requirements, total: self.merged.total(), wanted: self.wanted.clone(), holds }
     }
+}
 
-    /// What is said of baselines' requirements, by the baselines' numbers.
-    pub(crate) fn verdicts<'a>(&'a self, start: &'a Verdict) -> impl Iterator<Item = (usize, &'a Verdict)> {
-        self.entries.iter().filter_map(move |entry| Some((entry.by, self.word(&entry.state, start)?)))
+fn outcome_of(judged: Option<&Judged>) -> &Outcome {
+    judged.map_or(&Outcome::NotCovered, |judged| &judged.outcome)
+}
+
+/// As its `Display`, without what formatting costs.
+fn written(key: &PackageKey) -> SmolStr {
+    [key.name.as_str(), ":", key.architecture.as_str()].into_iter().collect()
+}
+
+/// What is there, for people.
+fn installed(judged: Option<&Judged>) -> Option<SmolStr> {
+    let Some(judged) = judged else { return Some(SmolStr::new_static("unknown")) };
+    judged.installed.as_ref().map(|version| match judged.outcome {
+        Outcome::Repair => format_smolstr!("{version}, broken"),
+        _ => SmolStr::new(version.as_str()),
+    })
+}
+
+/// What is to be there, for people.
+fn aimed(requirement: &Requirement, judged: Option<&Judged>) -> SmolStr {
+    match outcome_of(judged) {
+        Outcome::Change(Some(version)) => SmolStr::new(version.as_str()),
+        Outcome::Change(None) => SmolStr::new_static("absent"),
+        Outcome::Hold => SmolStr::new_static("held"),
+        Outcome::Met
+        | Outcome::Boot(_)
+        | Outcome::SetDefault(_)
+        | Outcome::Repair
+        | Outcome::NotCovered
+        | Outcome::Blocked(_) => match requirement.wish {
+            PackageWish::Absent => SmolStr::new_static("absent"),
+            PackageWish::Present => SmolStr::from(wording(&requirement.version)),
+        },
     }
 }
 

@@ -3,7 +3,7 @@
 //! Machines that share baselines, architecture, inventory and our holds share the answer: in a fleet of twins it is
 //! worked out once, and kept (`twins`).
 
-use std::cell::{Ref, RefCell};
+use std::cell::{OnceCell, Ref, RefCell};
 use std::collections::BTreeSet;
 use std::ops::Deref;
 use std::rc::Rc;
@@ -14,7 +14,6 @@ use muster_model::{
     Transaction, Wanted, WantedItem, WantedSet,
 };
 
-use crate::draft::Words;
 use crate::kernel::Kernels;
 use crate::memo::Memo;
 use crate::merge::{Merged, Requirement};
@@ -47,12 +46,12 @@ pub(crate) struct Judgement {
 pub(crate) struct Evaluation<'a> {
     pub(crate) inventory: Option<&'a Inventory>,
     digest: Option<&'a Digest>,
-    judgement: Arc<Judgement>,
+    pub(crate) judgement: Arc<Judgement>,
     choices: Memo<Vec<usize>, Choice>,
     /// What rollouts say of requirements, by their numbers in `Merged::enforced`.
     pub(crate) outlooks: Memo<usize, Outlook>,
-    /// How they are told, by the same.
-    pub(crate) words: Memo<usize, Arc<Words>>,
+    /// The numbers of those with another version released last.
+    pub(crate) released: OnceCell<Vec<usize>>,
     /// The proposals that were looked for.
     asked: RefCell<BTreeSet<ProposalKey>>,
     /// The baselines (by number) that ask for something about what came along in them.
@@ -130,7 +129,7 @@ impl Judgement {
 
     /// Whether dpkg left a package that a requirement names unfinished.
     pub(crate) fn needs_repair(&self) -> bool {
-        self.open.iter().any(|place| self.judged[*place].outcome == Outcome::Repair)
+        self.open.iter().any(|place| matches!(self.judged[*place].outcome, Outcome::Repair))
     }
 
     /// Whether one may stand for the other, to the letter. What is hard to compare and rare is taken to differ.
@@ -162,7 +161,7 @@ impl<'a> Evaluation<'a> {
             judgement,
             choices: Memo::default(),
             outlooks: Memo::default(),
-            words: Memo::default(),
+            released: OnceCell::new(),
             asked: RefCell::default(),
             along: RefCell::default(),
         }

@@ -99,12 +99,7 @@ impl Ord for Facts {
         let Self { kernel, replaced, line_fits, observed_fit } = self;
         let fits = (replaced, line_fits, observed_fit);
         let order = fits.cmp(&(&other.replaced, &other.line_fits, &other.observed_fit));
-        if order.is_ne() || std::ptr::eq(&**kernel, &*other.kernel) {
-            return order;
-        }
-        let Kernel { booted, installed, next_boot, command_line: _ } = &**kernel;
-        let runs = (booted, next_boot).cmp(&(&other.kernel.booted, &other.kernel.next_boot));
-        runs.then_with(|| installed.iter().map(letters).cmp(other.kernel.installed.iter().map(letters)))
+        order.then_with(|| cmp(kernel, &other.kernel))
     }
 }
 
@@ -122,6 +117,16 @@ impl PartialEq for Facts {
 
 impl Eq for Facts {}
 
+/// Compares what is reported of kernels by what is told of them.
+pub(crate) fn cmp(left: &Shared<Kernel>, right: &Shared<Kernel>) -> Ordering {
+    if std::ptr::eq(&**left, &**right) {
+        return Ordering::Equal;
+    }
+    let Kernel { booted, installed, next_boot, command_line: _ } = &**left;
+    let runs = (booted, next_boot).cmp(&(&right.booted, &right.next_boot));
+    runs.then_with(|| installed.iter().map(letters).cmp(right.installed.iter().map(letters)))
+}
+
 /// One installed kernel with its versions as they are written: `1.0` and `0:1.0` are equal, and people read them.
 fn letters(kernel: &InstalledKernel) -> (&SmolStr, &PackageName, &str, Vec<(&PackageName, &str)>) {
     let InstalledKernel { release, package, version, followed_by } = kernel;
@@ -132,11 +137,10 @@ fn letters(kernel: &InstalledKernel) -> (&SmolStr, &PackageName, &str, Vec<(&Pac
 impl Kernels {
     pub(crate) fn of(resources: &Resources<'_>, merged: &Merged, report: &Report) -> Self {
         let selects = report.capabilities.contains(&Capability::KernelSelection);
-        let kernel_of = |one: &Arc<Requirement>| one.by.first().and_then(|by| resources.packages[*by].kernel);
-        let observes = merged.observed.iter().any(|one| kernel_of(one).is_some());
-        if merged.kernel.is_none() && !observes {
+        if !merged.asks_for_kernels {
             return Self { selects, facts: None };
         }
+        let kernel_of = |one: &Arc<Requirement>| one.by.first().and_then(|by| resources.packages[*by].kernel);
         let Kernel { booted, installed, next_boot: _, command_line } = &*report.kernel;
         let fits = |line: &CommandLine| line.fits(command_line);
         let image = installed.iter().find(|kernel| kernel.release == *booted);
@@ -286,9 +290,9 @@ impl Kernels {
 }
 
 /// What runs, for people.
-pub(crate) fn running(report: &Report, key: &PackageKey) -> SmolStr {
-    let booted = &report.kernel.booted;
-    let image = report.kernel.installed.iter().find(|kernel| kernel.release == *booted);
+pub(crate) fn running(kernel: &Kernel, key: &PackageKey) -> SmolStr {
+    let booted = &kernel.booted;
+    let image = kernel.installed.iter().find(|one| one.release == *booted);
     match image.and_then(|image| image.followed_by.get(&key.name)) {
         Some(version) => format_smolstr!("{booted} ({} {version})", key.name),
         None => booted.clone(),
@@ -296,23 +300,23 @@ pub(crate) fn running(report: &Report, key: &PackageKey) -> SmolStr {
 }
 
 /// What is to run, for people; `None`: that is not for the kernel to say.
-pub(crate) fn aimed(report: &Report, requirement: &Requirement, outcome: &Outcome) -> Option<SmolStr> {
+pub(crate) fn aimed(kernel: &Kernel, requirement: &Requirement, outcome: &Outcome) -> Option<SmolStr> {
     let key = &requirement.key;
     match outcome {
-        Outcome::Boot(choice) if choice.release == report.kernel.booted => {
+        Outcome::Boot(choice) if choice.release == kernel.booted => {
             Some(SmolStr::new_static("another command line"))
         }
         Outcome::Boot(choice) => Some(format_smolstr!("{}, installed and not booted", choice.release)),
         Outcome::SetDefault(choice) => Some(format_smolstr!("{} as the default", choice.release)),
         Outcome::Change(Some(version)) => Some(format_smolstr!("{}={version}", key.name)),
         Outcome::Blocked(reason) if matches!(**reason, Reason::NotCapable { .. }) => {
-            let waits = |kernel: &&InstalledKernel| {
-                let followed = kernel.followed_by.get(&key.name);
-                kernel.release != report.kernel.booted
+            let waits = |one: &&InstalledKernel| {
+                let followed = one.followed_by.get(&key.name);
+                one.release != kernel.booted
                     && followed.is_some_and(|version| requirement.version.satisfied_by(version))
             };
-            let waiting = report.kernel.installed.iter().find(waits);
-            waiting.map(|kernel| format_smolstr!("{}, installed and not booted", kernel.release))
+            let waiting = kernel.installed.iter().find(waits);
+            waiting.map(|one| format_smolstr!("{}, installed and not booted", one.release))
         }
         Outcome::Change(None)
         | Outcome::Met

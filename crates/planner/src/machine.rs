@@ -7,15 +7,15 @@
 use std::collections::BTreeSet;
 
 use muster_model::{
-    Activity, BaselineRef, Capability, Machine, PackageKey, Plan, Presence, Reason, Shared, Snapshot,
-    StepAction, Suspender, Unmanaged, Verdict, WaitingOn, kernel_release,
+    Activity, Capability, Machine, PackageKey, Plan, Presence, Reason, Shared, Snapshot, StepAction,
+    Suspender, Unmanaged, Verdict, WaitingOn, kernel_release,
 };
 
 use crate::along;
 use crate::attempts::Subject;
 use crate::boots;
 use crate::case::Case;
-use crate::draft::{Draft, entries};
+use crate::draft::Draft;
 use crate::evaluate::Choice;
 use crate::merge::Requirement;
 use crate::overrides::{Overrides, let_kernel_pass, let_pass};
@@ -55,7 +55,7 @@ pub(crate) enum State {
 
 impl State {
     pub(crate) fn is_ready(&self) -> bool {
-        *self == Self::Ready
+        matches!(self, Self::Ready)
     }
 
     /// If it is to be done: not now.
@@ -74,6 +74,7 @@ impl State {
 }
 
 /// How everything on one machine stands.
+#[derive(Debug, PartialEq)]
 pub(crate) struct States {
     /// Of `Merged::enforced`, by number, what is not as wanted, in order.
     pub(crate) enforced: Vec<(usize, State)>,
@@ -120,17 +121,10 @@ pub(crate) fn draft<'a>(world: &World<'a>, case: &Case<'a>) -> Draft {
     let passes = let_pass(world, case, &mut states, &mut ready);
     let_kernel_pass(world, case, &mut ready);
     let choice = along::choose(world, case, &mut states, ready);
-    let mut draft = Draft {
-        verdict: None,
-        entries: Vec::new(),
-        lifts: State::Met,
-        total: case.merged.total(),
-        wanted: choice.wanted.clone(),
-        holds: holds(case),
-        spec: None,
-        asked: lowered.as_ref().map(|lowered| lowered.evaluation.asked().clone()).unwrap_or_default(),
-        along: lowered.as_ref().map(|lowered| lowered.evaluation.along().clone()).unwrap_or_default(),
-    };
+    let mut draft = Draft::new(case, choice.wanted.clone());
+    draft.holds = holds(case);
+    draft.asked = lowered.as_ref().map(|lowered| lowered.evaluation.asked().clone()).unwrap_or_default();
+    draft.along = lowered.as_ref().map(|lowered| lowered.evaluation.along().clone()).unwrap_or_default();
     if let Some(unmanaged) = unmanaged(case) {
         draft.verdict = Some(Verdict::Unmanaged(unmanaged));
         return draft;
@@ -149,8 +143,7 @@ pub(crate) fn draft<'a>(world: &World<'a>, case: &Case<'a>) -> Draft {
         refuse(&mut states, &choice);
         draft.spec = steps::compose(world, case, &mut states, &choice, &passes).map(Box::new);
     }
-    draft.entries = entries(world, case, &states);
-    draft.lifts = states.lifts;
+    draft.states = Some(states);
     draft
 }
 
@@ -269,8 +262,7 @@ fn engage(resources: &Resources<'_>, case: &Case<'_>, states: &mut States, activ
 }
 
 fn serves(resources: &Resources<'_>, activity: &Activity, requirement: &Requirement) -> bool {
-    let by: Vec<BaselineRef> =
-        requirement.by.iter().map(|place| resources.packages[*place].reference()).collect();
+    let by = || requirement.by.iter().map(|place| resources.packages[*place].reference());
     activity.spec.steps.iter().any(|step| {
         let touches = match &step.action {
             StepAction::InstallPackages(transaction) | StepAction::RemovePackages(transaction) => {
@@ -285,7 +277,7 @@ fn serves(resources: &Resources<'_>, activity: &Activity, requirement: &Requirem
             }
             StepAction::Reboot { .. } => false,
         };
-        touches && by.iter().any(|baseline| step.baselines.contains_key(baseline))
+        touches && by().any(|baseline| step.baselines.contains_key(&baseline))
     })
 }
 
@@ -330,8 +322,11 @@ fn refuse(states: &mut States, choice: &Choice) {
 /// Holds that are ours: those on record that are still set, or are wanted, or may be set by what is under way (rule V6).
 fn holds(case: &Case<'_>) -> Shared<BTreeSet<PackageKey>> {
     let Machine { holds, .. } = case.machine;
-    let unsure = case.history.unfinished().is_some() || case.history.awaits_report(case.machine);
-    let Some(inventory) = case.evaluation.inventory.filter(|_| !unsure) else { return holds.clone() };
+    let unsure = || case.history.unfinished().is_some() || case.history.awaits_report(case.machine);
+    if holds.is_empty() || unsure() {
+        return holds.clone();
+    }
+    let Some(inventory) = case.evaluation.inventory else { return holds.clone() };
     let wanted = |key: &PackageKey| case.merged.about(key).is_some_and(|requirement| requirement.hold);
     let stays = |key: &&PackageKey| inventory.holds(key) || wanted(key);
     if holds.iter().all(|key| stays(&key)) {

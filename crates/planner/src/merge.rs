@@ -94,6 +94,10 @@ pub(crate) struct Merged {
     pub(crate) reboots: Vec<usize>,
     /// The kernel that is asked for.
     pub(crate) kernel: Option<KernelWish>,
+    /// Whether some kernel baseline picks the machine, be it to observe.
+    pub(crate) asks_for_kernels: bool,
+    /// Whether what apt keeps back for now makes a difference.
+    pub(crate) heeds_phasing: bool,
     /// What is wanted where nothing is to be simulated: the packages to report offers for.
     pub(crate) nothing: Arc<Wanted>,
 }
@@ -140,7 +144,22 @@ impl Merged {
         let nothing = Arc::new(Wanted::new(WantedSet { interest: interest.into(), items: Vec::new() }));
         let upgrades = Upgrades::of(resources, picked);
         observed.shrink_to_fit();
-        Self { enforced, named, upgrades, observed, reboots, kernel, nothing }
+        let asks_for_kernels =
+            picked.packages.iter().any(|place| resources.packages[*place].kernel.is_some());
+        let is_latest = |one: &Arc<Requirement>| one.version.is_latest();
+        let heeds_phasing =
+            upgrades.is_any() || enforced.iter().any(is_latest) || observed.iter().any(is_latest);
+        Self {
+            enforced,
+            named,
+            upgrades,
+            observed,
+            reboots,
+            kernel,
+            asks_for_kernels,
+            heeds_phasing,
+            nothing,
+        }
     }
 
     /// The number of the requirement that names a package.
@@ -162,12 +181,6 @@ impl Merged {
     /// The number of what is asked about a package, by name or as an upgrade.
     pub(crate) fn asked_of(&self, key: &PackageKey) -> Option<usize> {
         self.place_of(key).or_else(|| self.upgrade_of(key))
-    }
-
-    /// Whether what apt keeps back for now makes a difference.
-    pub(crate) fn heeds_phasing(&self) -> bool {
-        let latest = |one: &Arc<Requirement>| one.version.is_latest();
-        self.upgrades.is_any() || self.enforced.iter().any(latest) || self.observed.iter().any(latest)
     }
 
     /// Whether some baseline that is enforced has the machine rebooted when it says that it must be.

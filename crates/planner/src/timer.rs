@@ -62,7 +62,9 @@ impl<'a> Timers<'a> {
         let outer = self.timer.take();
         let found = look(self.timer);
         let next = &mut self.next[machine];
-        *next = [*next, self.timer.take()].into_iter().flatten().min();
+        if let Some(at) = self.timer.take() {
+            *next = Some(next.map_or(at, |next| next.min(at)));
+        }
         self.timer.wake(outer);
         found
     }

@@ -33,7 +33,8 @@ pub(super) struct Answers<'a> {
     resources: &'a Resources<'a>,
     alike: &'a mut Alike,
     marks: &'a mut Pool<Marks>,
-    last: Vec<(From<'a>, Answer)>,
+    /// By the address of the wanted set.
+    last: BTreeMap<usize, Vec<(From<'a>, Answer)>>,
 }
 
 impl<'a> Answers<'a> {
@@ -42,7 +43,7 @@ impl<'a> Answers<'a> {
         alike: &'a mut Alike,
         marks: &'a mut Pool<Marks>,
     ) -> Self {
-        Self { resources, alike, marks, last: Vec::with_capacity(LOOKED_AT) }
+        Self { resources, alike, marks, last: BTreeMap::new() }
     }
 
     /// What follows from a machine's draft, given what the budgets said of what would `start`; `first`: what it is in totals
@@ -55,10 +56,11 @@ impl<'a> Answers<'a> {
                 && from.start == start
                 && from.draft.is_alike(draft)
         };
-        if let Some((_, answer)) = self.last.iter().rev().find(|(from, _)| is_alike(from)) {
+        let last = self.last.entry(Arc::as_ptr(&draft.wanted).addr()).or_default();
+        if let Some((_, answer)) = last.iter().rev().find(|(from, _)| is_alike(from)) {
             return answer.clone();
         }
-        let marks = marks(picked, first, draft, &start);
+        let marks = marks(self.resources, picked, first, draft, &start);
         let marks = match &kept.marks {
             Some(known) if **known == marks => known.clone(),
             Some(_) | None => {
@@ -70,10 +72,10 @@ impl<'a> Answers<'a> {
         let plan = self.alike.shared(draft.decide(self.resources, &start));
         let answer = Answer { plan, marks };
         if !is_its_own(&answer.plan) {
-            if self.last.len() == LOOKED_AT {
-                self.last.remove(0);
+            if last.len() == LOOKED_AT {
+                last.remove(0);
             }
-            self.last.push((From { picked, first, draft, start }, answer.clone()));
+            last.push((From { picked, first, draft, start }, answer.clone()));
         }
         answer
     }
@@ -85,13 +87,13 @@ fn is_its_own(answer: &MachinePlan) -> bool {
 }
 
 /// What a machine is in the totals of the baselines that pick it.
-fn marks(picked: &Picked, first: Mark, draft: &Draft, start: &Verdict) -> Marks {
+fn marks(resources: &Resources<'_>, picked: &Picked, first: Mark, draft: &Draft, start: &Verdict) -> Marks {
     let mut marks: Marks = picked.packages.iter().map(|baseline| (*baseline, first)).collect();
-    for (by, verdict) in draft.verdicts(start) {
+    draft.each(resources, start, |by, _, verdict| {
         if let Ok(at) = marks.binary_search_by_key(&by, |(baseline, _)| *baseline) {
             marks[at].1 = marks[at].1.and(verdict);
         }
-    }
+    });
     marks
 }
 

@@ -63,7 +63,6 @@ impl Known {
         }
         let (Some(spec), Some(standing)) = (&mut draft.spec, &kept.standing) else { return Some(draft) };
         self.waiting.pool(spec);
-        draft.entries.shrink_to_fit();
         let turn = Turn {
             takes_place: !standing.is_counted(),
             served: self.ranks.first_served(spec),

@@ -33,11 +33,12 @@ impl Rollouts {
         lowered: &Lowered<'a>,
         case: &Case<'a>,
     ) -> Option<Case<'a>> {
+        let is_released = |place: &usize| self.outlook(resources, case, *place).last_released.is_some();
         let open = case.evaluation.open.iter().copied();
-        let changes =
-            open.filter(|place| matches!(case.evaluation.judged[*place].outcome, Outcome::Change(Some(_))));
+        let released = case.evaluation.released.get_or_init(|| open.filter(is_released).collect());
+        let places = released.iter().copied();
         let places: Places =
-            changes.filter_map(|place| Some((place, self.instead(resources, case, place)?))).collect();
+            places.filter_map(|place| Some((place, self.instead(resources, case, place)?))).collect();
         if places.is_empty() {
             return None;
         }

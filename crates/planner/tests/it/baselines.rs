@@ -192,6 +192,20 @@ fn an_observer_neither_wins_nor_conflicts() {
     );
 }
 
+// rule: S4
+#[test]
+fn an_observer_says_of_each_twin_whether_it_is_to_be_rebooted() {
+    check(
+        "baseline watch observe reboot 30m: openssl >= 3.0.15
+         machine a: openssl 3.0.15
+         machine b reboot-required 1h: openssl 3.0.15",
+        expect![[r#"
+            = a: converged
+            ! b: ObserveOnly S4: the baseline observes only
+        "#]],
+    );
+}
+
 // rule: S3
 #[test]
 fn a_machine_that_nothing_selects_is_left_alone() {
