@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 use muster_model::openness::{ClosedReason, Openness};
-use muster_model::{Cover, Instant, ObjectName, Passes, Policy, WaitingOn, Window, openness_past};
+use muster_model::{
+    Cover, Instant, ObjectName, Passes, Policy, WaitingOn, Window, WindowState, openness_past,
+};
 use smol_str::SmolStr;
 
 use crate::select::Resources;
@@ -34,7 +36,10 @@ type Answer = Result<Opening, WaitingOn>;
 /// An answer, and the earliest instant at which it could be another.
 type Known = (Answer, Option<Instant>);
 
-/// The windows of a namespace at one instant; each question is worked out once.
+/// What was asked, with the answers: until they could be others, they stay, as long as resources do.
+pub(crate) type Answers = BTreeMap<(usize, Cover, SignedDuration), Known>;
+
+/// The windows of a namespace at one instant.
 pub(crate) struct Windows<'a> {
     resources: &'a Resources<'a>,
     /// By the number that `Picked::windows` has.
@@ -43,7 +48,7 @@ pub(crate) struct Windows<'a> {
     turns: &'a [Option<Instant>],
     policy: &'a Policy,
     timer: &'a Timer,
-    known: RefCell<BTreeMap<(usize, Cover, SignedDuration), Known>>,
+    known: RefCell<Answers>,
 }
 
 impl<'a> Windows<'a> {
@@ -53,8 +58,14 @@ impl<'a> Windows<'a> {
         turns: &'a [Option<Instant>],
         policy: &'a Policy,
         timer: &'a Timer,
+        known: Answers,
     ) -> Self {
-        Self { resources, sets, turns, policy, timer, known: RefCell::default() }
+        Self { resources, sets, turns, policy, timer, known: known.into() }
+    }
+
+    /// What is known for the next plan.
+    pub(crate) fn into_known(self) -> Answers {
+        self.known.into_inner()
     }
 
     /// Whether steps that are estimated to take so long may start.
@@ -64,9 +75,13 @@ impl<'a> Windows<'a> {
         cover: Cover,
         estimate: SignedDuration,
     ) -> Result<Opening, WaitingOn> {
+        let key = (set, cover, estimate);
         let mut known = self.known.borrow_mut();
-        let make = || self.work_out(set, cover, estimate, &Passes::new());
-        let (answer, wake) = known.entry((set, cover, estimate)).or_insert_with(make);
+        let stays = |wake: Option<Instant>| wake.is_none_or(|wake| wake > self.timer.now());
+        if known.get(&key).is_none_or(|(_, wake)| !stays(*wake)) {
+            known.insert(key, self.work_out(set, cover, estimate, &Passes::new()));
+        }
+        let (answer, wake) = &known[&key];
         self.timer.wake(*wake);
         answer.clone()
     }
@@ -97,9 +112,9 @@ impl<'a> Windows<'a> {
         let now = self.timer.now();
         // What is closed may be closed for another reason once a window opens or closes, or its cutoff is reached.
         let turns = places.iter().filter_map(|place| self.turns[*place]);
-        let cutoffs = windows.iter().filter_map(|window| {
-            let end = window.when.as_ref().ok()?.span_at(now)?.end?;
-            end.checked_sub(window.cutoff).ok()
+        let cutoffs = windows.iter().filter_map(|window| match window.when.as_ref().ok()?.state_at(now) {
+            WindowState::Open { until } => until?.checked_sub(window.cutoff).ok(),
+            WindowState::Closed => None,
         });
         let turn = turns.chain(cutoffs).filter(|at| *at > now).min();
         match openness_past(&windows, passes, self.policy.windows, now, estimate) {

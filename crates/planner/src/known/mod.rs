@@ -37,7 +37,7 @@ use crate::summary::{self, Conflicts, Mark, Marks};
 use crate::timer::{Timer, Timers};
 use crate::twins::Twins;
 use crate::upgrade;
-use crate::window::Windows;
+use crate::window::{self, Windows};
 
 /// The machines to decide, by number.
 #[derive(Debug)]
@@ -180,6 +180,7 @@ pub(crate) struct Known {
     of_set: Vec<usize>,
     windows: Vec<WindowSummary>,
     windows_next: Option<Instant>,
+    openings: window::Answers,
     overrides_next: Option<Instant>,
     ranks: Ranks,
     charges: Charges,
@@ -224,6 +225,7 @@ impl Known {
             of_set: Vec::new(),
             windows: Vec::new(),
             windows_next: Some(snapshot.now),
+            openings: window::Answers::new(),
             overrides_next: None,
             ranks: Ranks::of(&resources),
             charges: Charges::new(),
@@ -410,12 +412,18 @@ impl Known {
         if let Some(more) = self.undecided(dirty) {
             return Err(Next::More(more));
         }
-        self.rollouts.tracks.iter_mut().for_each(|track| track.must_decide = false);
 
         let world = World {
             snapshot,
             resources,
-            windows: Windows::new(resources, self.selection.sets.sets(), &turns, &snapshot.policy, &timer),
+            windows: Windows::new(
+                resources,
+                self.selection.sets.sets(),
+                &turns,
+                &snapshot.policy,
+                &timer,
+                std::mem::take(&mut self.openings),
+            ),
             rollouts: &self.rollouts,
             lowered: Lowered::default(),
             overrides,
@@ -430,7 +438,7 @@ impl Known {
                 cancels.push((&case.machine.name, timers.of(number, |_| cancel::cancels(&world, case))));
             }
         }
-        drop(world);
+        self.openings = world.windows.into_known();
         for (name, found) in cancels {
             self.cancel(name, found);
         }

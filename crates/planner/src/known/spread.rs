@@ -81,8 +81,11 @@ impl Known {
 
     /// The machines that have to be decided anew, of those that are not to be already: what is said of a baseline's items
     /// makes no difference to who has them, unless an activity may be canceled for it, or they come along in what is to start.
-    pub(super) fn undecided(&self, dirty: &Dirty) -> Option<Vec<usize>> {
-        let tracks = self.tracks_that(dirty, |track| track.must_decide)?;
+    pub(super) fn undecided(&mut self, dirty: &Dirty) -> Option<Vec<usize>> {
+        let tracks = self.tracks_that(dirty, |track| track.must_decide);
+        // They are named once.
+        self.rollouts.tracks.iter_mut().for_each(|track| track.must_decide = false);
+        let tracks = tracks?;
         let comes_along = |number: &usize| {
             tracks.iter().any(|track| self.along.get(track).is_some_and(|all| all.contains(number)))
         };
