@@ -230,6 +230,8 @@ fn a_closed_window_is_why_and_opens_at_its_time() {
     let place = Place::new();
     let wave = "    waves: [{name: canary, machineSelector: {matchLabels: {ring: canary}}}]\n";
     place.write("openssl.yaml", &format!("{OPENSSL}{wave}"));
+    // Another baseline asks for the same, without waves.
+    place.write("all.yaml", &OPENSSL.replace("name: openssl\nspec", "name: all\nspec"));
     place.write("window.yaml", LEAP_DAY);
     let command = place.up(&["--simulate", "2", "--sim-step", "100ms"]);
     let up = Running::start(command);
@@ -245,6 +247,8 @@ fn a_closed_window_is_why_and_opens_at_its_time() {
     assert_eq!(answer["requirements"][0]["resource"], "openssl:amd64");
     // Who comes after it is told whom it waits for, and why that is so.
     let after = api.why_once("sim-00001", |answer| answer["reason"] == "Wave");
+    assert_eq!(after["requirements"][0]["baseline"]["name"], "all");
+    assert_eq!(after["clears"], "when the earlier wave of openssl has passed it");
     let [wait] = after["waits"].as_array().map(Vec::as_slice).unwrap_or_default() else { panic!("{after}") };
     assert_eq!((&wait["wave"], &wait["resource"]), (&json!("canary"), &json!("openssl:amd64")));
     assert_eq!((&wait["machinesTotal"], &wait["machines"][0]["name"]), (&json!(1), &json!("sim-00000")));

@@ -14,7 +14,7 @@ pub(super) struct Said<'a> {
     pub(super) blocker: Option<&'a str>,
     /// The unfinished activity.
     pub(super) activity: Option<&'a str>,
-    /// Name of the baseline that it is about.
+    /// Name of the baseline whose rollout is in the way, where that is known.
     pub(super) baseline: Option<&'a str>,
 }
 

@@ -9,7 +9,7 @@ use kube::{Api, Client};
 use muster_crds::names::condition;
 use muster_crds::{
     Activity, BaselineRollout, DecisionStatus, DisruptionBudget, FleetMachine, FleetPolicy, KernelBaseline,
-    MaintenanceWindow, ObjectReference, PackageBaseline, RequirementStatus,
+    MaintenanceWindow, ObjectReference, PackageBaseline, RequirementStatus, RolloutApproval,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -173,7 +173,11 @@ async fn answer(connection: &Connection, name: &str) -> Result<Answer, WhyError>
         Some(blocker) => Some(read_blocker(client.clone(), namespace, blocker).await?),
         None => None,
     };
-    let said = said(name, &decision);
+    let baseline = match &decision.blocker {
+        Some(blocker) => in_the_way(client.clone(), namespace, blocker).await?,
+        None => None,
+    };
+    let said = said(name, &decision, baseline.as_deref());
     let open = !matches!(decision.verdict.as_str(), "Converged" | "Unmanaged" | "Unknown" | UNDECIDED);
     let ((forecast, waits), no_forecast) = match open {
         true => match of_machine(connection, name).await {
@@ -191,7 +195,11 @@ async fn answer(connection: &Connection, name: &str) -> Result<Answer, WhyError>
         namespace: namespace.clone(),
         name: name.to_owned(),
         until_time: decision.until_time.as_ref().map(|time| time.0),
-        requirements: decision.requirements.iter().map(|it| requirement(name, &decision, it)).collect(),
+        requirements: decision
+            .requirements
+            .iter()
+            .map(|it| requirement(name, &decision, baseline.as_deref(), it))
+            .collect(),
         verdict: decision.verdict,
         rule: decision.rule,
         reason: decision.reason,
@@ -206,7 +214,29 @@ async fn answer(connection: &Connection, name: &str) -> Result<Answer, WhyError>
     })
 }
 
-fn said<'a>(machine: &'a str, decision: &'a DecisionStatus) -> Said<'a> {
+/// The name of the baseline whose rollout is in the way: not always the one that asks for what waits.
+async fn in_the_way(
+    client: Client,
+    namespace: &str,
+    blocker: &ObjectReference,
+) -> Result<Option<String>, WhyError> {
+    let ObjectReference { kind, name } = blocker;
+    Ok(match kind.as_str() {
+        "PackageBaseline" | "KernelBaseline" => Some(name.clone()),
+        "BaselineRollout" => name.split_once('-').map(|(_, baseline)| baseline.to_owned()),
+        "RolloutApproval" => {
+            let approvals: Api<RolloutApproval> = Api::namespaced(client, namespace);
+            let found = approvals.get_opt(name).await.map_err(|source| WhyError::Api {
+                what: format!("{kind}/{name}"),
+                source: Box::new(source),
+            })?;
+            found.map(|approval| approval.spec.baseline_ref.name)
+        }
+        _ => None,
+    })
+}
+
+fn said<'a>(machine: &'a str, decision: &'a DecisionStatus, baseline: Option<&'a str>) -> Said<'a> {
     Said {
         machine,
         verdict: &decision.verdict,
@@ -214,19 +244,18 @@ fn said<'a>(machine: &'a str, decision: &'a DecisionStatus) -> Said<'a> {
         until: decision.until_time.as_ref().map(|time| time.0),
         blocker: decision.blocker.as_ref().map(|blocker| blocker.name.as_str()),
         activity: decision.current_activity.as_deref(),
-        baseline: decision
-            .requirements
-            .iter()
-            .find(|one| one.reason == decision.reason)
-            .map(|one| one.baseline.name.as_str()),
+        baseline,
     }
 }
 
 fn requirement(
     machine: &str,
     decision: &DecisionStatus,
+    baseline: Option<&str>,
     requirement: &RequirementStatus,
 ) -> RequirementAnswer {
+    // What is in the way of a requirement is told of the machine's verdict alone, so of the same words.
+    let is_that = requirement.reason == decision.reason && requirement.message == decision.message;
     let clears = clears::clears(Said {
         machine,
         verdict: &requirement.verdict,
@@ -234,7 +263,7 @@ fn requirement(
         until: requirement.until_time.as_ref().map(|time| time.0),
         blocker: None,
         activity: decision.current_activity.as_deref(),
-        baseline: Some(requirement.baseline.name.as_str()),
+        baseline: baseline.filter(|_| is_that),
     });
     RequirementAnswer { requirement: requirement.clone(), clears }
 }

@@ -97,7 +97,7 @@ impl Planner {
         Some(decided.keys().map(|place| known.name_of(*place)).chain(&self.changed))
     }
 
-    /// Whom a machine waits for, by baseline and item; `snapshot`: the one planned last.
+    /// Whom a machine waits for, by baseline and item: nobody while something is under way there. `snapshot`: the one planned last.
     #[must_use]
     pub fn awaited(&self, snapshot: &Snapshot, machine: &MachineName) -> Vec<Awaited> {
         self.known.as_ref().map(|known| known.awaited(snapshot, machine)).unwrap_or_default()

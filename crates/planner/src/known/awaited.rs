@@ -36,20 +36,25 @@ pub struct Circle {
 }
 
 impl Known {
-    /// Whom a machine waits for, by baseline and item.
+    /// Whom a machine waits for, by baseline and item; nobody while something is under way there.
     pub(crate) fn awaited(&self, snapshot: &Snapshot, machine: &MachineName) -> Vec<Awaited> {
-        let Some(place) = self.place_of(machine) else { return Vec::new() };
+        let Some(place) = self.place_of(machine).filter(|_| !self.is_active(machine)) else {
+            return Vec::new();
+        };
         let resources = Resources::of(snapshot);
         let awaited = self.kept[place].tied.iter().filter_map(|tied| {
             let (item, front) = self.front(tied)?;
-            let zone = self.waits(front, tied)?;
+            let zone = match waits(front, tied)? {
+                Obstacle::Zone(zone) => Some(zone),
+                Obstacle::Wave(..) => None,
+            };
             let waves = &resources.packages[tied.baseline].rollout.waves;
             let rest = || ObjectName::parse(REST).expect("a constant that is a name");
             let of = |is_awaited: fn(&Tied) -> bool| -> Vec<MachineName> {
                 let is_one = |other: &&Tied| {
                     (other.baseline, other.item) == (tied.baseline, tied.item)
                         && other.seat.wave == front.wave
-                        && zone.is_none_or(|zone| other.seat.zone == zone)
+                        && zone.is_none_or(|zone| other.seat.zone == zone.number)
                         && is_awaited(other)
                 };
                 let found = self.kept.iter().filter(|kept| kept.tied.iter().any(|other| is_one(&other)));
@@ -62,7 +67,7 @@ impl Known {
                 baseline: self.rollouts.references[tied.baseline].clone(),
                 item: item.clone(),
                 wave: waves.get(front.wave).map_or_else(rest, |wave| wave.name.clone()),
-                zone: front.zone.as_ref().filter(|_| zone.is_some()).map(|zone| zone.name.clone()),
+                zone: zone.map(|zone| zone.name.clone()),
                 machines,
             })
         });
@@ -75,8 +80,7 @@ impl Known {
         let mut edges: BTreeMap<&Item, BTreeMap<(usize, usize), BTreeSet<&MachineName>>> = BTreeMap::new();
         for kept in &self.kept {
             let name = &kept.machine.name;
-            let decided = self.plan.machines.get(name).map(|machine| &machine.verdict);
-            if kept.tied.len() < 2 || matches!(decided, Some(Verdict::Active { .. })) {
+            if kept.tied.len() < 2 || self.is_active(name) {
                 continue;
             }
             for first in kept.tied.iter().filter(|tied| tied.is_open()) {
@@ -87,7 +91,7 @@ impl Known {
                 for other in kept.tied.iter().filter(|other| is_at_work && other.baseline != first.baseline) {
                     if let Some((same, behind)) = self.front(other)
                         && same == item
-                        && self.waits(behind, other).is_some()
+                        && waits(behind, other).is_some()
                     {
                         let of_item = edges.entry(item).or_default();
                         of_item.entry((first.baseline, other.baseline)).or_default().insert(name);
@@ -100,22 +104,23 @@ impl Known {
         circles.collect()
     }
 
+    fn is_active(&self, machine: &MachineName) -> bool {
+        let decided = self.plan.machines.get(machine);
+        decided.is_some_and(|machine| matches!(machine.verdict, Verdict::Active { .. }))
+    }
+
     /// The item that a machine's word is about, and how far it may go.
     fn front(&self, tied: &Tied) -> Option<(&Item, &Front)> {
         let track = &self.rollouts.tracks[tied.baseline];
         let item = track.open.get(tied.item)?;
         Some((item, track.fronts.get(item)?))
     }
+}
 
-    /// If a machine waits for others: for those of which zone, or of all.
-    #[allow(clippy::option_option, reason = "two questions: does it wait, and for one zone alone")]
-    fn waits(&self, front: &Front, tied: &Tied) -> Option<Option<usize>> {
-        match front.obstacle(tied.seat)? {
-            Obstacle::Wave(_, Hold::Wave { .. }) => Some(None),
-            Obstacle::Zone(zone) => Some(Some(zone.number)),
-            Obstacle::Wave(_, Hold::Soak { .. } | Hold::Approval | Hold::NoEvidence { .. }) => None,
-        }
-    }
+/// What a machine waits for, if that is other machines.
+fn waits<'a>(front: &'a Front, tied: &Tied) -> Option<Obstacle<'a>> {
+    let obstacle = front.obstacle(tied.seat)?;
+    matches!(obstacle, Obstacle::Zone(_) | Obstacle::Wave(_, Hold::Wave { .. })).then_some(obstacle)
 }
 
 /// The rollouts that come back to themselves, if any do: each waits for a machine that waits for the next.

@@ -133,5 +133,12 @@ fn rollouts_that_wait_for_each_others_machines_are_a_circle() {
     "#]],
     );
     let running = "activity a-1 Running 1m: install aa openssl 3.0.15\n";
-    check(&both(&format!("{a}{b}{c}{running}")), expect![[""]]);
+    check(
+        &both(&format!("{a}{b}{c}{running}")),
+        expect![[r#"
+        b: openssl:amd64=3.0.15 of PackageBaseline/aa comes to wave one first: a
+        c: openssl:amd64=3.0.15 of PackageBaseline/aa comes to wave one first: a
+        c: openssl:amd64=3.0.15 of PackageBaseline/bb comes to wave first first: b
+    "#]],
+    );
 }
