@@ -321,6 +321,7 @@ fn what_never_converges_says_why_though_no_machine_has_simulated_it() {
         [
             "forecast: 6 by nothing that is foreseen",
             "forecast:   6 (BudgetIsZero, rule B1), sim-00000: maxUnavailable of PackageBaseline/openssl allows no machine to be unavailable",
+            "forecast: 6 without a word from their own apt: taken to change what is asked and nothing besides",
         ]
     );
     let plan = json_of(&place.plan(&["-o", "json"]));
@@ -350,6 +351,7 @@ fn a_change_that_no_machine_has_simulated_says_so() {
         6 machines affected by the plan
         6 machines not known exactly: needs simulation by their own apt, once the resources are in force
         forecast: 6 only when they have reported once more
+        forecast: 6 without a word from their own apt: taken to change what is asked and nothing besides
         forecast: 6 start in night from 2026-11-25T14:50:22Z
     "#]]
     .assert_eq(&without_revisions(&said));
@@ -514,6 +516,7 @@ fn rollouts_that_wait_for_each_others_machines_fail_the_plan() {
         6 machines affected by the plan
         forecast: 6 by nothing that is foreseen
         forecast:   6 (Wave, rule O2), sim-00000: wave first of PackageBaseline/other is first: 0 of 2 machine(s) have it
+        forecast: 6 without a word from their own apt: taken to change what is asked and nothing besides
         forecast: 6 start in night from 2026-11-25T14:50:22Z
     "#]].assert_eq(&without_revisions(&said));
     assert_eq!(code, Some(1));

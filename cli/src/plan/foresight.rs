@@ -184,6 +184,12 @@ pub(crate) fn in_words(forecast: &ForecastReport) -> Vec<String> {
         lines.push(format!("forecast: {never} by nothing that is foreseen"));
         lines.extend(because(forecast, "Never"));
     }
+    if forecast.assumed > 0 {
+        lines.push(format!(
+            "forecast: {} without a word from their own apt: taken to change what is asked and nothing besides",
+            forecast.assumed
+        ));
+    }
     for OpeningReport { window, from_time, until_time: _, machines } in forecast.openings.iter().take(SHOWN) {
         let window = window.as_ref().map_or(String::new(), |window| format!(" in {window}"));
         lines.push(format!("forecast: {machines} start{window} from {from_time}"));
