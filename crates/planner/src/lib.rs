@@ -9,7 +9,8 @@
 //!
 //! [`Planner`] makes the same plan again and again, at the cost of what changed in between: it keeps what each machine counts
 //! for, and the sums of that (`known`), and what twins come to (`twins`); who may start is decided by classes of machines
-//! that count alike (`admit`). There is one way to a plan: from scratch is a planner's first.
+//! that count alike (`admit`). There is one way to a plan: from scratch is a planner's first. From what it keeps it also tells whom
+//! a machine waits for, and which rollouts wait for each other (`known/awaited`).
 
 mod admit;
 mod along;
