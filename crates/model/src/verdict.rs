@@ -314,6 +314,11 @@ pub enum Reason {
         /// The meta-package.
         package: PackageKey,
     },
+    /// It would take away the kernel that runs, or the one that boots next (rule K3).
+    KernelInUse {
+        /// The kernel's package.
+        package: PackageKey,
+    },
     /// A baseline observes only.
     ObserveOnly,
     /// A budget allows none at all (rule B1).

@@ -6,15 +6,16 @@
 
 use std::rc::Rc;
 
-use muster_model::{Change, Item, Target, Transaction, Verdict};
+use muster_model::{Change, Item, Reason, Target, Transaction, Verdict};
 
+use crate::boots;
 use crate::case::Case;
 use crate::evaluate::Choice;
 use crate::machine::{States, World};
 use crate::rollout::Rollouts;
 
-/// [`Evaluation::choose`](crate::evaluate::Evaluation::choose), but of what brings nothing along that has to wait; what does is
-/// stuck afterwards.
+/// [`Evaluation::choose`](crate::evaluate::Evaluation::choose), but of what brings nothing along that has to wait, and takes no
+/// kernel away that is in use; what does is stuck afterwards.
 pub(crate) fn choose(
     world: &World<'_>,
     case: &Case<'_>,
@@ -61,6 +62,9 @@ pub(crate) fn is_barred(rollouts: &Rollouts, case: &Case<'_>, transaction: &Tran
 
 fn obstacle(world: &World<'_>, case: &Case<'_>, choice: &Choice) -> Option<Verdict> {
     let (_, transaction) = choice.answer.as_ref()?;
+    if let Some(package) = boots::taken_away(case, transaction) {
+        return Some(Verdict::Blocked(Reason::KernelInUse { package }));
+    }
     transaction.dependencies.iter().find_map(|change| {
         let (place, item) = item(case, change)?;
         let by = || case.merged.enforced[place].by.iter().copied();

@@ -88,6 +88,16 @@ pub(crate) fn waiting(case: &Case<'_>, reported: &Reported) -> Option<KernelChoi
     })
 }
 
+/// The kernel that a transaction would take away though it runs, or boots next (rule K3). The last good one is one of these:
+/// while a kernel is on trial, that is what boots next.
+pub(crate) fn taken_away(case: &Case<'_>, transaction: &Transaction) -> Option<PackageKey> {
+    let muster_model::Kernel { booted, next_boot, .. } = &*case.reported?.report.kernel;
+    let is_in_use = |release: &str| release == booted || next_boot.as_deref() == Some(release);
+    let removals = transaction.changes().filter(|change| change.is_removal());
+    let mut packages = removals.map(|change| &change.package);
+    packages.find(|package| kernel_release(&package.name).is_some_and(is_in_use)).cloned()
+}
+
 /// A reboot that only kernels ask for is the kernel baselines' affair, where there are any: it stands as theirs does.
 pub(crate) fn leave_to_kernels(case: &Case<'_>, states: &mut States) {
     let Some(wish) = &case.merged.kernel else { return };

@@ -9,9 +9,11 @@ use muster_model::{
 };
 
 use crate::along;
+use crate::boots;
 use crate::case::Case;
 use crate::machine::{World, may_reboot};
 use crate::target::{choose, is_met};
+use crate::transaction::is_allowed;
 
 /// Of one machine's activities.
 pub(crate) fn cancels(world: &World<'_>, case: &Case<'_>) -> Vec<(ActivityName, OutcomeReason)> {
@@ -72,15 +74,17 @@ fn shut(world: &World<'_>, case: &Case<'_>, activity: &Activity) -> Option<Outco
 
 /// Whether it would not be made as it is now.
 fn unwanted(world: &World<'_>, case: &Case<'_>, activity: &Activity) -> Option<OutcomeReason> {
-    let wanted = activity.spec.steps.iter().all(|step| is_wanted(world, case, activity, &step.action));
+    let wanted = activity.spec.steps.iter().all(|step| is_wanted(world, case, activity, step));
     (!wanted).then_some(OutcomeReason::Contradicted)
 }
 
-fn is_wanted(world: &World<'_>, case: &Case<'_>, activity: &Activity, action: &StepAction) -> bool {
-    match action {
+fn is_wanted(world: &World<'_>, case: &Case<'_>, activity: &Activity, step: &Step) -> bool {
+    match &step.action {
         StepAction::InstallPackages(transaction) | StepAction::RemovePackages(transaction) => {
             transaction.requested.iter().all(|change| is_target(world, case, change))
                 && !along::is_stopped(world, case, transaction)
+                && boots::taken_away(case, transaction).is_none()
+                && is_allowed(world.resources, &case.merged, &case.evaluation, step, transaction)
         }
         StepAction::HoldPackages { hold, unhold } => {
             let is_held =

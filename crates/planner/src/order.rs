@@ -66,6 +66,7 @@ pub(crate) fn rank(verdict: &Verdict) -> u8 {
             | Reason::SimulationRefused { .. }
             | Reason::NotCapable { .. }
             | Reason::NoKernel { .. }
+            | Reason::KernelInUse { .. }
             | Reason::RebootIneffective => 3,
             Reason::Stalled { .. }
             | Reason::Barred { .. }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use muster_model::{
     BaselineRef, Capability, Change, Conffiles, Inventory, PackageKey, PackageWish, Permit, Proposal, Reason,
-    Transaction, kernel_release,
+    Step, Transaction, kernel_release,
 };
 
 use crate::evaluate::Evaluation;
@@ -60,6 +60,22 @@ pub(crate) fn transaction(
     }
     let conffiles = served.iter().map(|place| resources.packages[*place].conffiles).max();
     Ok(Transaction { requested, dependencies, conffiles: conffiles.unwrap_or(Conffiles::Keep) })
+}
+
+/// Whether a transaction that was allowed when its step was made is so still: by the baselines that the step serves, and by
+/// what else is asked of the packages that come along.
+pub(crate) fn is_allowed(
+    resources: &Resources<'_>,
+    merged: &Merged,
+    evaluation: &Evaluation<'_>,
+    step: &Step,
+    transaction: &Transaction,
+) -> bool {
+    let Transaction { requested, dependencies, .. } = transaction;
+    let is_served = |place: &usize| step.baselines.contains_key(&resources.packages[*place].reference());
+    let served = (0..resources.packages.len()).filter(is_served).collect();
+    let along = || dependencies.iter().all(|one| undisturbed(resources, merged, evaluation, one).is_ok());
+    permitted(resources, &served, requested, dependencies).is_ok() && along()
 }
 
 /// Removals and downgrades only where every baseline that is served allows them.

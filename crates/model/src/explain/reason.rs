@@ -21,6 +21,7 @@ impl Reason {
             Self::SelectorUnreadable { .. } => "W7",
             Self::RebootIneffective => "K4",
             Self::NoKernel { .. } => "K5",
+            Self::KernelInUse { .. } => "K3",
             Self::ObserveOnly => "S4",
             Self::BudgetIsZero { .. } => "B1",
         }
@@ -43,6 +44,7 @@ impl Reason {
             Self::SelectorUnreadable { .. } => "SelectorUnreadable",
             Self::RebootIneffective => "RebootIneffective",
             Self::NoKernel { .. } => "NoKernel",
+            Self::KernelInUse { .. } => "KernelInUse",
             Self::ObserveOnly => "ObserveOnly",
             Self::BudgetIsZero { .. } => "BudgetIsZero",
         }
@@ -103,6 +105,9 @@ impl Reason {
             Self::NoKernel { package } => {
                 format!("{package} is installed, and no installed kernel is the one that it brings")
             }
+            Self::KernelInUse { package } => {
+                format!("{package} is the kernel that runs, or boots next: it would be removed")
+            }
             Self::ObserveOnly => "the baseline observes only".to_owned(),
             Self::BudgetIsZero { budget: Some(budget), .. } => {
                 format!("budget {budget} allows no machine to be unavailable")
@@ -138,6 +143,7 @@ impl Reason {
             | Self::RefusedRepeatedly { .. }
             | Self::RebootIneffective
             | Self::NoKernel { .. }
+            | Self::KernelInUse { .. }
             | Self::ObserveOnly => None,
         }
     }
@@ -180,6 +186,9 @@ impl Reason {
             Self::RebootIneffective => "when somebody finds out why the machine wants it".to_owned(),
             Self::NoKernel { .. } => {
                 "when the baseline follows the package that brings the kernel".to_owned()
+            }
+            Self::KernelInUse { .. } => {
+                "when the machine runs, and boots by default, another kernel".to_owned()
             }
             Self::ObserveOnly => {
                 "when the baseline says mode: Enforce, or somebody changes the machine".to_owned()

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use muster_model::Item;
 
 use crate::along;
+use crate::boots;
 use crate::budget::{Groups, Standing};
 use crate::case::Case;
 use crate::evaluate::Evaluation;
@@ -160,7 +161,9 @@ impl Rollouts {
         let alone = case.evaluation.alone(facts.snapshot, facts.resources, &case.merged, tie.place);
         let answer = alone.answer.as_ref();
         !alone.refused.is_empty()
-            || answer.is_some_and(|(_, transaction)| along::is_barred(self, case, transaction))
+            || answer.is_some_and(|(_, transaction)| {
+                along::is_barred(self, case, transaction) || boots::taken_away(case, transaction).is_some()
+            })
     }
 
     /// Adds that a machine is about to get an item that it does not want any more, or not yet again. An apt that saw something

@@ -379,3 +379,84 @@ fn a_reboot_waits_for_packages_that_are_moments_away() {
         "#]],
     );
 }
+
+// rule: S2, V2
+#[test]
+fn an_exact_version_within_a_range_may_have_a_low_pin() {
+    check(
+        "baseline one: openssl = 9
+         baseline two: openssl >= 5
+         machine a: openssl 3 -> 6 9@100",
+        expect![[r#"
+            + a: starts a-1: install openssl 3 > 9 for one+two
+        "#]],
+    );
+}
+
+// rule: S1, S4, B1
+#[test]
+fn who_observes_holds_nobody_back_and_decides_nothing() {
+    check(
+        "baseline fix: openssl >= 3.0.15
+         baseline look observe max 0 priority 9: openssl = 3.0.14; curl absent
+         machine a: openssl 3.0.14 -> 3.0.15; curl 8
+         show baselines",
+        expect![[r#"
+            + a: starts a-1: install openssl 3.0.14 > 3.0.15 for fix
+              + fix openssl:amd64 [3.0.14 → 3.0.15] Start a-1
+              ! look curl:amd64 [8 → absent] ObserveOnly S4: the baseline observes only
+            # PackageBaseline/fix: selected 1 = converged 0 + not 1 + unknown 0 + absent 0; active 1, blocked 0, unavailable 1/1
+            # PackageBaseline/look: selected 1 = converged 0 + not 1 + unknown 0 + absent 0; active 0, blocked 1, unavailable 0/0
+        "#]],
+    );
+}
+
+// rule: S1, V6
+#[test]
+fn what_is_to_go_is_released_from_our_hold_and_from_no_other() {
+    check(
+        "baseline fix: openssl hold
+         baseline gone priority 5 on role=x: openssl absent
+         baseline same on role=y: openssl absent
+         machine a role=x ours openssl: openssl 3 held
+         machine b role=y ours openssl: openssl 3 held
+         machine c role=x: openssl 3 held
+         show targets holds",
+        expect![[r#"
+            + a: starts a-1: hold -openssl for gone | remove openssl 3 > - for gone
+              + gone openssl:amd64 [3 → absent] Start a-1
+                holds openssl
+            ! b: Conflicted S2: PackageBaseline/fix, PackageBaseline/same contradict each other about openssl:amd64
+              ! fix openssl:amd64 [3 → any version] Conflicted S2: PackageBaseline/fix, PackageBaseline/same contradict each other about openssl:amd64
+              ! same openssl:amd64 [3 → any version] Conflicted S2: PackageBaseline/fix, PackageBaseline/same contradict each other about openssl:amd64
+                holds openssl
+            ! c: Held V6: openssl:amd64 is held on the machine, not by us
+              ! gone openssl:amd64 [3 → absent] Held V6: openssl:amd64 is held on the machine, not by us
+                holds -
+        "#]],
+    );
+}
+
+// rule: V6, S3
+#[test]
+fn our_holds_are_lifted_where_budgets_and_windows_let_them() {
+    check(
+        "budget b max 0 on role=z
+         window night allow on role=w: daily 22 4h
+         machine a ours openssl: openssl 3 held
+         machine b role=z ours openssl: openssl 3 held
+         machine c role=w ours openssl: openssl 3 held
+         machine d ours openssl: openssl 3
+         show holds",
+        expect![[r#"
+            + a: starts a-1: hold -openssl for 
+                holds openssl
+            ! b: BudgetIsZero B1: budget b allows no machine to be unavailable
+                holds openssl
+            ~ c: WindowClosed W1: window night opens at 2026-11-23T22:00:00Z, until 2026-11-23T22:00:00Z
+                holds openssl
+            . d: NotSelected S3: no baseline selects the machine
+                holds -
+        "#]],
+    );
+}

@@ -816,3 +816,21 @@ fn what_is_barred_comes_along_to_no_machine_that_its_baseline_is_content_with_ei
     "#]],
     );
 }
+
+// rule: O3, A6
+#[test]
+fn a_retry_lifts_no_bar() {
+    check(
+        "baseline fix fail 0: openssl >= 3.0.15
+         machine a retried 1: openssl 3.0.14 -> 3.0.15
+         activity a-1 Failed(TimedOut) 1h: install fix openssl 3.0.15
+         rollout fix openssl=3.0.15 barred 50m seen 2h
+         machine b: openssl 3.0.14 -> 3.0.15
+         show rollouts",
+        expect![[r#"
+            ! a: Barred O3: it stays barred in PackageBaseline/fix, since too many machines failed it before
+            ! b: Barred O3: it stays barred in PackageBaseline/fix, since too many machines failed it before
+            # rollout fix openssl=3.0.15: done 0/2, failed 0, barred since 2026-11-23T11:10:00Z
+        "#]],
+    );
+}

@@ -847,3 +847,29 @@ fn a_revert_after_forty_of_a_hundred_blocks_the_forty_and_cancels_what_was_not_d
     assert_eq!((count(": Contradicted"), count("Pending A2"), count("converged")), (4, 4, 56), "{shown}");
     assert_eq!((count("starts"), count("Barred")), (0, 0), "{shown}");
 }
+
+// rule: O1, O6
+#[test]
+fn zones_go_one_after_another_within_a_share() {
+    check(
+        "baseline fix zones zone: openssl >= 3.0.15
+         wave half fix share 50%
+         machine a zone=z1: openssl 3.0.14 -> 3.0.15
+         machine b zone=z1: openssl 3.0.14 -> 3.0.15
+         machine c zone=z2: openssl 3.0.14 -> 3.0.15
+         machine d zone=z2: openssl 3.0.14 -> 3.0.15
+         machine e: openssl 3.0.14 -> 3.0.15
+         machine f: openssl 3.0.14 -> 3.0.15
+         show rollouts waves",
+        expect![[r#"
+            ~ a: Wave O2: wave half of PackageBaseline/fix is first: 0 of 3 machine(s) have it
+            ~ b: Wave O2: wave half of PackageBaseline/fix is first: 0 of 3 machine(s) have it
+            ~ c: Wave O2: wave half of PackageBaseline/fix is first: 0 of 3 machine(s) have it
+            + d: starts d-1: install openssl 3.0.14 > 3.0.15 for fix
+            ~ e: Zone O6: zone z2 of PackageBaseline/fix is first: 0 of 1 machine(s) have it
+            ~ f: Zone O6: zone z2 of PackageBaseline/fix is first: 0 of 1 machine(s) have it
+            # rollout fix openssl=3.0.15: done 0/6, failed 0
+            #   wave half: 0/3 have it, 0 skipped, 0 failed
+        "#]],
+    );
+}

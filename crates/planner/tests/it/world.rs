@@ -513,7 +513,7 @@ fn parsed<T: for<'a> serde::Deserialize<'a>>(word: &str) -> T {
     serde_json::from_value(serde_json::Value::String(word.to_owned())).unwrap()
 }
 
-/// `install fix openssl 3.0.15, curl 8 with libssl3 3.0.15`; `remove fix telnet -`; `reboot fix`, `reboot k into 6.1.0-50`;
+/// `install fix openssl 3.0.15 from 3.0.14, curl 8 with libssl3 3.0.15`; `remove fix telnet -`; `reboot fix`, `reboot k into 6.1.0-50`;
 /// `hold fix openssl`;
 /// `repair fix`; `select k 6.1.0-50=6.1.176`; `default k …`.
 fn step(world: &World, text: &str) -> Step {
@@ -524,9 +524,10 @@ fn step(world: &World, text: &str) -> Step {
         let changes = |all: &str| {
             let all = all.split(',').map(str::trim).filter(|change| !change.is_empty());
             let change = all.map(|change| {
-                let (name, to) = change.split_once(' ').unwrap();
-                let to = DebianVersion::parse(to).ok().filter(|_| to != "-");
-                Change { package: key(name), from: None, to }
+                let change = Words::of(change);
+                let version = |word: &str| DebianVersion::parse(word).ok().filter(|_| word != "-");
+                let (package, to) = (key(change.at(0)), version(change.at(1)));
+                Change { package, from: change.value("from").and_then(version), to }
             });
             change.collect()
         };
