@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use muster_model::{
-    ActivitySpec, BaselineRef, Instant, Kernel, MachinePlan, PackageKey, PackageWish, ProposalKey, Reason,
-    RequirementVerdict, Shared, StepAction, Verdict, WaitingOn, Wanted,
+    ActivitySpec, BaselineRef, Instant, Kernel, MachinePlan, PackageKey, PackageRequirement, PackageWish,
+    ProposalKey, Reason, RequirementVerdict, Shared, StepAction, Verdict, VersionRequirement, WaitingOn,
+    Wanted,
 };
 use smol_str::{SmolStr, format_smolstr};
 
+use crate::baseline::Baseline;
 use crate::case::Case;
 use crate::evaluate::Judgement;
 use crate::kernel;
@@ -171,11 +173,11 @@ impl Draft {
                     (
                         SmolStr::new_static("kernel"),
                         Some(kernel::running(kernel, &requirement.key)),
-                        target.unwrap_or_else(|| aimed(requirement, judged)),
+                        target.unwrap_or_else(|| aimed(&baseline, requirement, judged)),
                     )
                 }
                 (Some((requirement, judged)), _) => {
-                    (written(&requirement.key), installed(judged), aimed(requirement, judged))
+                    (written(&requirement.key), installed(judged), aimed(&baseline, requirement, judged))
                 }
             };
             let (baseline, verdict, target) = (baseline.reference(), verdict.clone(), Some(target));
@@ -225,7 +227,10 @@ fn installed(judged: Option<&Judged>) -> Option<SmolStr> {
 }
 
 /// What is to be there, for people.
-fn aimed(requirement: &Requirement, judged: Option<&Judged>) -> SmolStr {
+fn aimed(baseline: &Baseline<'_>, requirement: &Requirement, judged: Option<&Judged>) -> SmolStr {
+    if requirement.conflict && baseline.packages.iter().any(|one| one.name == requirement.key.name) {
+        return asked_by(baseline, &requirement.key);
+    }
     match outcome_of(judged) {
         Outcome::Change(Some(version)) => SmolStr::new(version.as_str()),
         Outcome::Change(None) => SmolStr::new_static("absent"),
@@ -235,10 +240,23 @@ fn aimed(requirement: &Requirement, judged: Option<&Judged>) -> SmolStr {
         | Outcome::SetDefault(_)
         | Outcome::Repair
         | Outcome::NotCovered
-        | Outcome::Blocked(_) => match requirement.wish {
-            PackageWish::Absent => SmolStr::new_static("absent"),
-            PackageWish::Present => SmolStr::from(wording(&requirement.version)),
-        },
+        | Outcome::Blocked(_) => as_written(requirement.wish, &requirement.version),
+    }
+}
+
+/// What a baseline that contradicts another, or itself, asks of a package (rule S2).
+fn asked_by(baseline: &Baseline<'_>, key: &PackageKey) -> SmolStr {
+    let is_about = |one: &&PackageRequirement| {
+        one.name == key.name && one.architecture.as_ref().is_none_or(|of| *of == key.architecture)
+    };
+    let asked = baseline.packages.iter().filter(is_about).map(|one| as_written(one.state, &one.version));
+    SmolStr::from(asked.collect::<Vec<_>>().join("; "))
+}
+
+fn as_written(wish: PackageWish, version: &VersionRequirement) -> SmolStr {
+    match wish {
+        PackageWish::Absent => SmolStr::new_static("absent"),
+        PackageWish::Present => SmolStr::from(wording(version)),
     }
 }
 

@@ -163,9 +163,9 @@ fn equal_priorities_are_intersected_and_conflicts_are_named() {
               + left openssl:amd64 [3.0.13 → 3.0.15] Start a-1
               + right openssl:amd64 [3.0.13 → 3.0.15] Start a-1
               ! left curl:amd64 [7 → >= 8] Conflicted S2: PackageBaseline/left, PackageBaseline/right contradict each other about curl:amd64
-              ! right curl:amd64 [7 → >= 8] Conflicted S2: PackageBaseline/left, PackageBaseline/right contradict each other about curl:amd64
+              ! right curl:amd64 [7 → << 8] Conflicted S2: PackageBaseline/left, PackageBaseline/right contradict each other about curl:amd64
               ! left telnet:amd64 [1 → any version] Conflicted S2: PackageBaseline/left, PackageBaseline/right contradict each other about telnet:amd64
-              ! right telnet:amd64 [1 → any version] Conflicted S2: PackageBaseline/left, PackageBaseline/right contradict each other about telnet:amd64
+              ! right telnet:amd64 [1 → absent] Conflicted S2: PackageBaseline/left, PackageBaseline/right contradict each other about telnet:amd64
             # PackageBaseline/left: selected 1 = converged 0 + not 1 + unknown 0 + absent 0; active 1, blocked 0, unavailable 1/1
             #   conflicts with PackageBaseline/right about curl:amd64 on 1
             #   conflicts with PackageBaseline/right about telnet:amd64 on 1
@@ -428,7 +428,7 @@ fn what_is_to_go_is_released_from_our_hold_and_from_no_other() {
                 holds openssl
             ! b: Conflicted S2: PackageBaseline/fix, PackageBaseline/same contradict each other about openssl:amd64
               ! fix openssl:amd64 [3 → any version] Conflicted S2: PackageBaseline/fix, PackageBaseline/same contradict each other about openssl:amd64
-              ! same openssl:amd64 [3 → any version] Conflicted S2: PackageBaseline/fix, PackageBaseline/same contradict each other about openssl:amd64
+              ! same openssl:amd64 [3 → absent] Conflicted S2: PackageBaseline/fix, PackageBaseline/same contradict each other about openssl:amd64
                 holds openssl
             ! c: Held V6: openssl:amd64 is held on the machine, not by us
               ! gone openssl:amd64 [3 → absent] Held V6: openssl:amd64 is held on the machine, not by us
