@@ -123,6 +123,11 @@ impl Groups {
         standing.places().iter().any(|charge| self.0[charge.group].allowed == 0)
     }
 
+    /// Whether a group that the machine is one of allows none at all.
+    pub(crate) fn is_zero(&self, standing: &Standing) -> bool {
+        standing.places().iter().any(|charge| charge.is_member && self.0[charge.group].allowed == 0)
+    }
+
     /// Takes a place in each of these groups, or in none and says which is full.
     pub(crate) fn admit(&mut self, places: &[Charge]) -> Result<(), Full> {
         if let Some(full) = self.full(places) {

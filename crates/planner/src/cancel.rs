@@ -15,12 +15,18 @@ use crate::machine::{World, may_reboot};
 use crate::target::{choose, is_met};
 use crate::transaction::is_allowed;
 
-/// Of one machine's activities.
-pub(crate) fn cancels(world: &World<'_>, case: &Case<'_>) -> Vec<(ActivityName, OutcomeReason)> {
+/// Of one machine's activities. `is_zero`: one of its numbers allows none at all (rule B1).
+pub(crate) fn cancels(
+    world: &World<'_>,
+    case: &Case<'_>,
+    is_zero: bool,
+) -> Vec<(ActivityName, OutcomeReason)> {
     let asked = case.history.newest_first().filter(|activity| !activity.cancel);
     let reasons = asked.filter_map(|activity| {
         let reason = match activity.phase {
-            Phase::Pending => shut(world, case, activity).or_else(|| unwanted(world, case, activity)),
+            Phase::Pending => shut(world, case, activity)
+                .or_else(|| unwanted(world, case, activity))
+                .or(is_zero.then_some(OutcomeReason::Contradicted)),
             Phase::Delivered => shut(world, case, activity),
             Phase::Running
             | Phase::Verifying

@@ -435,7 +435,10 @@ impl Known {
         for (number, case) in cases.iter().enumerate() {
             drafts.push(timers.of(number, |_| machine::draft(&world, case)));
             if !case.history.all.is_empty() || !dirty.is_all() {
-                cancels.push((&case.machine.name, timers.of(number, |_| cancel::cancels(&world, case))));
+                let standing = self.kept[case.place].standing.as_ref();
+                let is_zero = standing.is_some_and(|standing| self.groups.is_zero(standing));
+                let found = timers.of(number, |_| cancel::cancels(&world, case, is_zero));
+                cancels.push((&case.machine.name, found));
             }
         }
         self.openings = world.windows.into_known();

@@ -66,3 +66,29 @@ fn what_comes_along_and_breaks_a_new_requirement_or_hold_is_not_begun() {
         "#]],
     );
 }
+
+// rule: A9, B1
+#[test]
+fn where_a_number_is_zero_by_now_nothing_begins() {
+    check(
+        "baseline fix: openssl >= 3.0.15
+         budget none max 0 on role=x
+         baseline off max 0 on role=y: openssl
+         machine a role=x: openssl 3.0.14 -> 3.0.15
+         machine b role=x: openssl 3.0.14 -> 3.0.15
+         machine c role=y: openssl 3.0.14 -> 3.0.15
+         machine d: openssl 3.0.14 -> 3.0.15
+         activity a-1 Pending 10s: install fix openssl 3.0.15 from 3.0.14
+         activity b-1 Running 10s: install fix openssl 3.0.15 from 3.0.14
+         activity c-1 Pending 10s: install fix openssl 3.0.15 from 3.0.14
+         activity d-1 Pending 10s: install fix openssl 3.0.15 from 3.0.14",
+        expect![[r#"
+            ~ a: Pending A2: a-1 is Pending
+            ~ b: Running A2: b-1 is Running
+            ~ c: Pending A2: c-1 is Pending
+            ~ d: Pending A2: d-1 is Pending
+            x a-1: Contradicted
+            x c-1: Contradicted
+        "#]],
+    );
+}
