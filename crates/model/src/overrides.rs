@@ -95,8 +95,8 @@ impl Window {
 }
 
 /// Whether a step may start at `now`, given the windows that select its machine and cover it, some of them passed: an Allow
-/// that is passed is open until the override ends, a Deny that is passed is not there. One that cannot be read is passed by
-/// nothing (rule W7).
+/// that is passed is open until the override ends, a Deny that is passed is not there until then. One that cannot be read is
+/// passed by nothing (rule W7).
 #[must_use]
 pub fn openness_past(
     windows: &[&Window],
@@ -107,16 +107,20 @@ pub fn openness_past(
 ) -> Openness {
     let opened: BTreeMap<&ObjectName, When> = windows
         .iter()
-        .filter(|window| window.action == WindowAction::Allow && window.when.is_ok())
         .filter_map(|window| {
+            let when = window.when.as_ref().ok()?;
             let pass = window.passed(passes, now)?;
-            Some((&window.name, When::once(Instant::UNIX_EPOCH, pass.until).ok()?))
+            let counts = match window.action {
+                WindowAction::Allow => When::once(Instant::UNIX_EPOCH, pass.until).ok(),
+                WindowAction::Deny => resumed(when, pass.until),
+            };
+            Some((&window.name, counts?))
         })
         .collect();
     let of = |action: WindowAction| windows.iter().copied().filter(move |window| window.action == action);
     let allows: Vec<Guard<'_>> = of(WindowAction::Allow).map(|window| guard(window, &opened)).collect();
     let denies: Vec<Guard<'_>> = of(WindowAction::Deny)
-        .filter(|window| window.when.is_err() || window.passed(passes, now).is_none())
+        .filter(|window| opened.contains_key(&window.name) || window.passed(passes, now).is_none())
         .map(|window| guard(window, &opened))
         .collect();
     let end = windows.iter().filter_map(|window| window.passed(passes, now)).map(|pass| pass.until).min();
@@ -133,7 +137,13 @@ pub fn openness_past(
     }
 }
 
-/// A window as it counts; one that is opened, by that span.
+/// When a freeze is on again that is passed until then, if it is.
+fn resumed(when: &When, until: Instant) -> Option<When> {
+    let from = if when.is_open(until) { until } else { when.next_open(until)? };
+    When::once(from, when.span_at(from)?.end.unwrap_or(Instant::MAX)).ok()
+}
+
+/// A window as it counts; one that is passed, by that span.
 fn guard<'a>(window: &'a Window, opened: &'a BTreeMap<&ObjectName, When>) -> Guard<'a> {
     let open = opened.get(&window.name);
     Guard {

@@ -33,7 +33,12 @@ impl Guards<'_> {
                 .collect();
             names(&about, start, step)
         };
-        self.denies.retain(|deny| !(deny.overridable && passes(&deny.name)));
+        let ends = |window: &ObjectName| {
+            let names = |one: &&&Override| one.windows.as_ref().is_none_or(|names| names.contains(window));
+            in_force.iter().filter(names).map(|one| one.until).max()
+        };
+        let passed = self.denies.extract_if(.., |deny| deny.overridable && passes(&deny.name));
+        self.resuming.extend(passed.filter_map(|deny| Some((deny, ends(&deny.name)?))));
         if self.allows.iter().any(|allow| passes(&allow.name)) {
             self.passed = true;
             self.needs_allow = false;

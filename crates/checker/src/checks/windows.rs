@@ -17,6 +17,8 @@ const WORD: SignedDuration = SignedDuration::from_secs(5);
 pub(crate) struct Guards<'w> {
     /// Freezes, by every way in which they may be seen.
     pub(crate) denies: Vec<&'w Window>,
+    /// Freezes that overrides let it pass, and until when.
+    pub(crate) resuming: Vec<(&'w Window, Instant)>,
     /// Windows that may let it start.
     pub(crate) allows: Vec<&'w Window>,
     /// An Allow surely selects the machine.
@@ -163,6 +165,7 @@ fn guards<'w>(
 ) -> Guards<'w> {
     let mut guards = Guards {
         denies: Vec::new(),
+        resuming: Vec::new(),
         allows: Vec::new(),
         needs_allow: false,
         passed: false,
@@ -224,7 +227,9 @@ fn one(
             return;
         }
     }
-    let freeze = next_freeze(&guards.denies, at, calendar);
+    let resuming = guards.resuming.iter().filter_map(|(deny, until)| resumed(deny, at, *until, calendar));
+    let resuming = resuming.min();
+    let freeze = next_freeze(&guards.denies, at, calendar).into_iter().chain(resuming).min();
     if !guards.needs_allow {
         if !guards.passed
             && guards.allows.is_empty()
@@ -311,6 +316,13 @@ fn too_late(
     let message =
         format!("{what} started at {}, {left:#} before the close at {close}, and takes {needed:#}", start.at);
     findings.broken("W2", "StartedTooLate", About::Activity(&start.spec.name), [], message);
+}
+
+/// When a freeze that an override lets the step pass is on again, once that has ended.
+fn resumed(deny: &Window, at: Instant, until: Instant, calendar: &mut Calendar) -> Option<Opening> {
+    let openings = calendar.around(deny, at).ok()?;
+    let next = openings.iter().copied().find(|(_, to)| *to > until);
+    next.map(|(from, to)| (from.max(until), to)).filter(|(from, _)| *from > at)
 }
 
 fn next_freeze(denies: &[&Window], at: Instant, calendar: &mut Calendar) -> Option<Opening> {

@@ -243,6 +243,11 @@ fn an_override_passes_what_it_names_until_it_ends() {
         let said = judged(&freeze(true, other));
         assert!(said.contains("StartedInFreeze"), "{other}: {said}");
     }
+    let short = judged(&freeze(true, "override urgent {\"until\": \"2026-11-27T22:15:00Z\"}"));
+    assert!(
+        short.contains("W2 StartedTooLate"),
+        "the freeze is on again before the packages are in: {short}"
+    );
     let reboot = |words: &str| {
         freeze(true, "override urgent {\"items\": [{\"reboot\": true}]}")
             .replace("create a-1", &format!("create a-1 {words}"))

@@ -21,7 +21,7 @@ fn what_an_override_names_passes_a_freeze_and_nothing_else_does() {
                 expires 2026-11-23T13:00:00Z, budgets {}, windows {}
                 health {} for 0s
             ~ b: Frozen W1: freeze freeze is on, until 2026-12-01T00:00:00Z
-            # next 2026-11-23T14:00:00Z
+            # next 2026-11-23T13:50:00Z
         "#]],
     );
 }
@@ -300,6 +300,32 @@ fn what_lets_a_boot_run_past_the_close_is_on_record() {
          machine a reboot-required 1h: openssl 1 -> 2",
         expect![[r#"
             + a: starts a-1: install openssl 1 > 2 for fix | reboot for fix past noon for Reboot by cve
+        "#]],
+    );
+}
+
+// rule: W9, W2
+#[test]
+fn a_freeze_that_is_on_again_when_the_override_ends_leaves_time_enough_or_nothing_starts() {
+    check(
+        "baseline fix: openssl >= 3.0.15
+         window freeze deny overridable on role=long: once 2026-11-23T11:00:00Z 2026-11-24T13:00:00Z
+         window noon deny overridable on role=noon: once 2026-11-23T11:00:00Z 2026-11-23T12:03:00Z
+         window two deny overridable on role=two: daily 11 62m
+         override cve of freeze,noon until 5m: fix openssl 3.0.15
+         override two of two until 15m: fix openssl 3.0.15
+         machine a role=long: openssl 3.0.14 -> 3.0.15
+         machine b role=noon: openssl 3.0.14 -> 3.0.15
+         machine c role=two: openssl 3.0.14 -> 3.0.15
+         show details",
+        expect![[r#"
+            ~ a: WindowTooShort W2: the time until 2026-11-23T12:05:00Z by freeze is too short, the change needs 600s, until 2026-11-24T13:00:00Z
+            + b: starts b-1: install openssl 3.0.14 > 3.0.15 for fix past noon for Packages by cve
+                expires 2026-11-23T12:05:00Z, budgets {}, windows {}
+                health {} for 0s
+            + c: starts c-1: install openssl 3.0.14 > 3.0.15 for fix past two for Packages by two
+                expires 2026-11-23T12:15:00Z, budgets {}, windows {}
+                health {} for 0s
         "#]],
     );
 }
