@@ -263,5 +263,6 @@ fn as_written(wish: PackageWish, version: &VersionRequirement) -> SmolStr {
 /// By which the requirements of a machine are in order: what is to be looked at soonest comes first (rule S4).
 fn urgency(requirement: &RequirementVerdict) -> (u8, bool, Option<Instant>, &SmolStr, &BaselineRef) {
     let RequirementVerdict { baseline, resource, verdict, installed: _, target: _ } = requirement;
-    (rank(verdict), verdict.until().is_none(), verdict.until(), resource, baseline)
+    let until = verdict.until();
+    (rank(verdict), until.is_none(), until, resource, baseline)
 }

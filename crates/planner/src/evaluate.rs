@@ -207,19 +207,19 @@ impl<'a> Evaluation<'a> {
         resources: &Resources<'_>,
         merged: &Merged,
         ready: Vec<usize>,
-        last: impl FnOnce() -> Option<&'b Arc<Wanted>>,
+        last: impl Fn() -> Option<&'b Arc<Wanted>>,
     ) -> Rc<Choice> {
-        let chooser = |last| Chooser { evaluation: self, snapshot, resources, merged, last };
-        self.choices.of(ready, |ready| chooser(last()).choose(ready))
+        let chooser = Chooser { evaluation: self, snapshot, resources, merged, last: &last };
+        self.choices.of(ready, |ready| chooser.choose(ready))
     }
 }
 
-struct Chooser<'a> {
+struct Chooser<'a, 'b> {
     evaluation: &'a Evaluation<'a>,
     snapshot: &'a Snapshot,
     resources: &'a Resources<'a>,
     merged: &'a Merged,
-    last: Option<&'a Arc<Wanted>>,
+    last: &'a dyn Fn() -> Option<&'b Arc<Wanted>>,
 }
 
 /// What of a refused group is known to be fine, in groups, and what is to blame, each by itself.
@@ -235,7 +235,7 @@ enum Answer {
     Fine(Arc<Wanted>, ProposalKey, Transaction),
 }
 
-impl Chooser<'_> {
+impl Chooser<'_, '_> {
     fn choose(&self, ready: &[usize]) -> Choice {
         if ready.is_empty() {
             return self.picked(Vec::new(), Answer::Awaited(self.wanted(&[])), Vec::new());
@@ -349,7 +349,7 @@ impl Chooser<'_> {
         let is_item = |(last, item): (&WantedItem, &WantedItem)| {
             last.package == item.package && are_written_alike(&last.version, &item.version)
         };
-        if let Some(last) = self.last
+        if let Some(last) = (self.last)()
             && last.items.len() == items.len()
             && last.items.iter().zip(&items).all(is_item)
             && last.interest == *interest

@@ -434,7 +434,8 @@ impl Known {
         let mut cancels: Vec<(&MachineName, Vec<(ActivityName, OutcomeReason)>)> = Vec::new();
         for (number, case) in cases.iter().enumerate() {
             drafts.push(timers.of(number, |_| machine::draft(&world, case)));
-            if !case.history.all.is_empty() || !dirty.is_all() {
+            // Else nothing is to be canceled, as before.
+            if case.history.unfinished().is_some() || !self.plan.cancels.is_empty() {
                 let standing = self.kept[case.place].standing.as_ref();
                 let is_zero = standing.is_some_and(|standing| self.groups.is_zero(standing));
                 let found = timers.of(number, |_| cancel::cancels(&world, case, is_zero));
