@@ -24,8 +24,8 @@ use crate::target::{Judged, Outcome, wording};
 /// once for all that have it alike.
 #[derive(Debug)]
 pub(crate) struct Draft {
-    /// What is decided already.
-    pub(crate) verdict: Option<Verdict>,
+    /// What is decided already; what waits for its turn, of which there may be many, has none.
+    pub(crate) verdict: Option<Box<Verdict>>,
     merged: Arc<Merged>,
     judgement: Arc<Judgement>,
     /// How all of it stands; `None`: nothing is said of it.
@@ -46,7 +46,7 @@ pub(crate) struct Draft {
 
 impl Draft {
     /// Nothing is decided yet, and nothing said.
-    pub(crate) fn new(case: &Case<'_>, wanted: Arc<Wanted>) -> Self {
+    pub(crate) fn new(case: &Case<'_>, wanted: Arc<Wanted>, holds: Shared<BTreeSet<PackageKey>>) -> Self {
         let report = case.reported.map(|reported| &reported.report);
         Self {
             verdict: None,
@@ -56,7 +56,7 @@ impl Draft {
             reboot_required: report.is_some_and(|report| report.reboot_required.is_some()),
             kernel: report.filter(|_| case.merged.asks_for_kernels).map(|report| report.kernel.clone()),
             wanted,
-            holds: Shared::default(),
+            holds,
             spec: None,
             asked: BTreeSet::new(),
             along: BTreeSet::new(),
@@ -188,7 +188,7 @@ impl Draft {
         let first = requirements.first().map(|first| &first.verdict);
         let lifts = || self.word(&self.states.as_ref()?.lifts, start);
         let verdict = match &self.verdict {
-            Some(verdict) => verdict.clone(),
+            Some(verdict) => Verdict::clone(verdict),
             None => first
                 .into_iter()
                 .chain(lifts())

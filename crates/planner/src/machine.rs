@@ -121,20 +121,19 @@ pub(crate) fn draft<'a>(world: &World<'a>, case: &Case<'a>) -> Draft {
     let passes = let_pass(world, case, &mut states, &mut ready);
     let_kernel_pass(world, case, &mut ready);
     let choice = along::choose(world, case, &mut states, ready);
-    let mut draft = Draft::new(case, choice.wanted.clone());
-    draft.holds = holds(case);
+    let mut draft = Draft::new(case, choice.wanted.clone(), holds(case));
     draft.asked = lowered.as_ref().map(|lowered| lowered.evaluation.asked().clone()).unwrap_or_default();
     draft.along = lowered.as_ref().map(|lowered| lowered.evaluation.along().clone()).unwrap_or_default();
     if let Some(unmanaged) = unmanaged(case) {
-        draft.verdict = Some(Verdict::Unmanaged(unmanaged));
+        draft.verdict = Some(Verdict::Unmanaged(unmanaged).into());
         return draft;
     }
     if let Some(unknown) = case.unknown {
-        draft.verdict = Some(Verdict::Unknown(unknown));
+        draft.verdict = Some(Verdict::Unknown(unknown).into());
         return draft;
     }
     if let Some(activity) = case.history.unfinished() {
-        draft.verdict = Some(active(activity));
+        draft.verdict = Some(active(activity).into());
         engage(world.resources, case, &mut states, activity);
     } else {
         if let Some(gate) = gate(world, case) {
