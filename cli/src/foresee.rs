@@ -56,9 +56,9 @@ pub(crate) async fn of_fleet(connection: &Connection) -> Result<ForecastReport, 
 /// One machine's (`None`: it is as wanted, or not ours to change, or nothing is known of it), and whom it waits for.
 pub(crate) async fn of_machine(
     connection: &Connection,
-    machine: &str,
+    machine: &MachineName,
 ) -> Result<(Option<Turn>, Vec<Wait>), String> {
-    let Ok(name) = MachineName::parse(machine) else { return Ok((None, Vec::new())) };
+    let name = machine.clone();
     look(connection, move |snapshot| (turn(&forecast(snapshot), &name), waits_of(snapshot, &name))).await
 }
 

@@ -11,6 +11,7 @@ use muster_crds::{
     Activity, BaselineRollout, DecisionStatus, DisruptionBudget, FleetMachine, FleetPolicy, KernelBaseline,
     MaintenanceWindow, ObjectReference, PackageBaseline, RequirementStatus, RolloutApproval,
 };
+use muster_model::MachineName;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -141,7 +142,7 @@ pub(crate) async fn why(arguments: &WhyArguments, printer: Printer) -> Result<Ex
             .map_err(|source| WhyError::Api { what: "the machines".to_owned(), source: Box::new(source) })?;
         return Ok(ExitStatus::Done);
     };
-    let answer = answer(&connection, machine.as_str()).await?;
+    let answer = answer(&connection, machine).await?;
     match arguments.output {
         Output::Json => printer.pretty_json(&answer),
         Output::Text => printer.line(why_text::text(&answer, Timestamp::now())),
@@ -149,14 +150,15 @@ pub(crate) async fn why(arguments: &WhyArguments, printer: Printer) -> Result<Ex
     Ok(ExitStatus::Done)
 }
 
-async fn answer(connection: &Connection, name: &str) -> Result<Answer, WhyError> {
+async fn answer(connection: &Connection, machine: &MachineName) -> Result<Answer, WhyError> {
     let Connection { client, namespace } = connection;
+    let name = machine.as_str();
     let machines: Api<FleetMachine> = Api::namespaced(client.clone(), namespace);
-    let machine = machines.get(name).await.map_err(|error| match is_missing(&error) {
+    let found = machines.get(name).await.map_err(|error| match is_missing(&error) {
         true => WhyError::Missing { machine: name.to_owned(), namespace: namespace.clone() },
         false => WhyError::Api { what: format!("machine {name}"), source: Box::new(error) },
     })?;
-    let status = machine.status.unwrap_or_default();
+    let status = found.status.unwrap_or_default();
     let reporting = status.conditions.iter().find(|it| it.type_ == condition::REPORTING);
     let reporting = reporting.map(|it| it.reason.clone());
     let report_time = status.reported.map(|reported| reported.time.0);
@@ -180,7 +182,7 @@ async fn answer(connection: &Connection, name: &str) -> Result<Answer, WhyError>
     let said = said(name, &decision, baseline.as_deref());
     let open = !matches!(decision.verdict.as_str(), "Converged" | "Unmanaged" | "Unknown" | UNDECIDED);
     let ((forecast, waits), no_forecast) = match open {
-        true => match of_machine(connection, name).await {
+        true => match of_machine(connection, machine).await {
             Ok(found) => (found, None),
             Err(why) => ((None, Vec::new()), Some(why)),
         },
