@@ -4,6 +4,8 @@ use muster_model::{Item, MachineName, Plan, REST, Snapshot, Target};
 use muster_planner::{Awaited, Circle, Planner, Touched};
 use serde::Serialize;
 
+use crate::plan::count;
+
 /// How many of a wave's machines are listed.
 const LISTED: usize = 5;
 
@@ -97,8 +99,7 @@ impl Wait {
             "" => " without a zone".to_owned(),
             zone => format!(" in zone {zone}"),
         });
-        let count =
-            if *machines_total == 1 { "1 machine".to_owned() } else { format!("{machines_total} machines") };
+        let count = count(*machines_total);
         let mut lines =
             vec![format!("waits for {count} of {wave}{zone} of {baseline} to have {resource} {target}:")];
         lines.extend(machines.iter().map(|one| {

@@ -25,6 +25,7 @@ use crate::foresee::turn;
 
 pub(crate) use self::desired::{Judged, Wish, WishError, wish};
 pub(crate) use self::foresight::{ForecastReport, in_words, of_forecast, why_not};
+pub(crate) use self::groups::count;
 pub(crate) use self::markdown::markdown;
 pub(crate) use self::overlay::{Replaced, overlay};
 pub(crate) use self::report::Report;

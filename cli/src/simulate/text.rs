@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::report::{MachineReport, OpeningReport, Report, Totals};
+use crate::plan::count;
 
 /// How many names of machines a line holds; the JSON has all.
 const NAMES_SHOWN: usize = 5;
@@ -98,10 +99,6 @@ fn numbers(report: &Report) -> Vec<String> {
 /// A millisecond of a simulation means nothing.
 fn in_seconds(at: jiff::Timestamp) -> jiff::Timestamp {
     at.round(jiff::Unit::Second).unwrap_or(at)
-}
-
-fn count(machines: usize) -> String {
-    if machines == 1 { "1 machine".to_owned() } else { format!("{machines} machines") }
 }
 
 fn some<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
