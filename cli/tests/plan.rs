@@ -502,8 +502,8 @@ fn rollouts_that_wait_for_each_others_machines_fail_the_plan() {
     expect![[r#"
         plan of folder@… for namespace default at 2026-11-25T14:50:22Z
 
-        all.yaml:9:7: spec.packages[0]: openssl:amd64 3.0.22-1~deb12u2: the rollouts of PackageBaseline/openssl and PackageBaseline/other wait for each other's machines, so none goes on: let them have the same first waves, or give one a higher priority (O1)
-        other.yaml:9:7: spec.packages[0]: openssl:amd64 3.0.22-1~deb12u2: the rollouts of PackageBaseline/openssl and PackageBaseline/other wait for each other's machines, so none goes on: let them have the same first waves, or give one a higher priority (O1)
+        all.yaml:9:7: spec.packages[0]: openssl:amd64 3.0.22-1~deb12u2, on 3 machines: the rollouts of PackageBaseline/openssl and PackageBaseline/other wait for each other's machines, so none goes on: let them have the same first waves, or give one a higher priority (O1)
+        other.yaml:9:7: spec.packages[0]: openssl:amd64 3.0.22-1~deb12u2, on 3 machines: the rollouts of PackageBaseline/openssl and PackageBaseline/other wait for each other's machines, so none goes on: let them have the same first waves, or give one a higher priority (O1)
 
         ~ nginx 1.22.1-9+deb12u11 installed
         ~ openssl 3.0.20-1~deb12u2 → 3.0.22-1~deb12u2

@@ -1,5 +1,5 @@
-//! Where requirements are written, and what is wrong between them, as problems with both places: conflicts (rule S2), and rollouts that
-//! wait for each other (rule O1).
+//! Where requirements are written, and what is wrong between them, as problems with both places: conflicts (rule S2), and
+//! rollouts that wait for each other (rule O1).
 
 use std::collections::BTreeMap;
 
@@ -8,6 +8,7 @@ use muster_planner::Circle;
 use muster_source::{ChangeSet, Kind, Object, Problem};
 use serde_json::Value;
 
+use super::groups::count;
 use crate::waits::{baselines, in_circle, target};
 
 /// The files of the planned revision.
@@ -59,7 +60,8 @@ impl<'a> Places<'a> {
         problems
     }
 
-    /// Every circle of rollouts that wait for each other's machines, once for each of them that a file of the revision says.
+    /// Every circle of rollouts that wait for each other's machines, once for each of them that a file of the revision says; by
+    /// the first of them where none does.
     pub(crate) fn circles(&self, circles: &[Circle]) -> Vec<Problem> {
         let mut problems: Vec<Problem> = circles.iter().flat_map(|circle| self.circle(circle)).collect();
         problems.sort();
@@ -68,12 +70,15 @@ impl<'a> Places<'a> {
 
     fn circle(&self, circle: &Circle) -> Vec<Problem> {
         let resource = circle.item.package.to_string();
-        let message = format!("{resource} {}: {}", target(&circle.item), in_circle(&baselines(circle)));
+        let (target, machines) = (target(&circle.item), count(circle.machines.len()));
+        let message = format!("{resource} {target}, on {machines}: {}", in_circle(&baselines(circle)));
         let objects: Vec<&Object> = circle.baselines.iter().filter_map(|one| self.object(one)).collect();
-        objects
-            .iter()
-            .map(|object| object.problem(&field(object, &resource), "O1", message.clone()))
-            .collect()
+        if objects.is_empty() {
+            let first = circle.baselines.first();
+            return first.map(|baseline| outside(baseline, "O1", message)).into_iter().collect();
+        }
+        let problem = |object: &&Object| object.problem(&field(object, &resource), "O1", message.clone());
+        objects.iter().map(problem).collect()
     }
 
     fn conflict(
@@ -85,7 +90,7 @@ impl<'a> Places<'a> {
     ) -> Option<Problem> {
         let resource = package.to_string();
         let there = self.of(other, &resource);
-        let machines = if machines == 1 { "1 machine".to_owned() } else { format!("{machines} machines") };
+        let machines = count(machines);
         let place = match &there {
             Some(there) => format!("{other} in {}:{}", there.file, there.line),
             None => format!("{other}, which is not in these files"),
@@ -96,16 +101,14 @@ impl<'a> Places<'a> {
         if let Some(object) = self.object(baseline) {
             return Some(object.problem(&field(object, &resource), "S2", message));
         }
-        // Both outside the revision: it is no matter of these files, but nobody else would say it.
-        there.is_none().then(|| Problem {
-            file: baseline.to_string(),
-            line: 0,
-            column: 0,
-            field: "spec.packages".to_owned(),
-            rule: "S2".to_owned(),
-            message,
-        })
+        there.is_none().then(|| outside(baseline, "S2", message))
     }
+}
+
+/// All that it is between is outside the revision: it is no matter of these files, but nobody else would say it.
+fn outside(baseline: &BaselineRef, rule: &str, message: String) -> Problem {
+    let (file, field, rule) = (baseline.to_string(), "spec.packages".to_owned(), rule.to_owned());
+    Problem { file, line: 0, column: 0, field, rule, message }
 }
 
 /// The field that says it; the whole object where no single one does.
@@ -122,5 +125,28 @@ fn field(object: &Object, resource: &str) -> String {
     match packages.and_then(|packages| packages.iter().position(says)) {
         Some(place) => format!("spec.packages[{place}]"),
         None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_model::{Item, Target};
+
+    use super::*;
+
+    #[test]
+    fn a_circle_of_baselines_that_no_file_has_is_said_by_the_first_of_them() {
+        let baseline =
+            |name: &str| BaselineRef { kind: BaselineKind::PackageBaseline, name: name.parse().unwrap() };
+        let package = PackageKey { name: "openssl".parse().unwrap(), architecture: "amd64".parse().unwrap() };
+        let circle = Circle {
+            item: Item { package, target: Target::Absent },
+            baselines: ["a", "b"].map(baseline).into(),
+            machines: ["web-01".parse().unwrap()].into(),
+        };
+        let problems = Places::of_set(None).circles(&[circle]);
+        let [problem] = problems.as_slice() else { panic!("{problems:?}") };
+        assert_eq!((problem.file.as_str(), problem.rule.as_str()), ("PackageBaseline/a", "O1"));
+        assert!(problem.message.starts_with("openssl:amd64 absent, on 1 machine: "), "{}", problem.message);
     }
 }
