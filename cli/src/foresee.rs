@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::connect::Connection;
 use crate::plan::{ForecastReport, of_forecast, why_not};
-use crate::waits::{Wait, waits_of};
+use crate::waits::{Waits, waits_of};
 use crate::world::live_of;
 
 /// Of larger fleets a screen shows no forecast by itself: reading them whole and planning their weeks takes more than a
@@ -57,7 +57,7 @@ pub(crate) async fn of_fleet(connection: &Connection) -> Result<ForecastReport, 
 pub(crate) async fn of_machine(
     connection: &Connection,
     machine: &MachineName,
-) -> Result<(Option<Turn>, Vec<Wait>), String> {
+) -> Result<(Option<Turn>, Waits), String> {
     let name = machine.clone();
     look(connection, move |snapshot| (turn(&forecast(snapshot), &name), waits_of(snapshot, &name))).await
 }

@@ -9,6 +9,26 @@ use crate::plan::count;
 /// How many of a wave's machines are listed.
 const LISTED: usize = 5;
 
+/// How many items are: hundreds of upgrades wait for one wave.
+const ITEMS_LISTED: usize = 5;
+
+/// Whom a machine waits for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Waits {
+    /// For the first of its items, those in a circle before others.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) waits: Vec<Wait>,
+    /// For how many it waits.
+    #[serde(skip_serializing_if = "is_none")]
+    pub(crate) waits_total: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn is_none(total: &usize) -> bool {
+    *total == 0
+}
+
 /// An item that is not yet a machine's turn, and who is to have it first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -44,12 +64,17 @@ pub(crate) struct WaitedFor {
 }
 
 /// Whom a machine waits for, as the fleet is.
-pub(crate) fn waits_of(snapshot: &Snapshot, machine: &MachineName) -> Vec<Wait> {
+pub(crate) fn waits_of(snapshot: &Snapshot, machine: &MachineName) -> Waits {
     let mut planner = Planner::default();
     planner.plan(snapshot, &Touched::default());
     let circles = planner.circles();
     let awaited = planner.awaited(snapshot, machine);
-    awaited.iter().map(|awaited| wait(planner.last(), awaited, &circles)).collect()
+    let mut waits: Vec<Wait> =
+        awaited.iter().map(|awaited| wait(planner.last(), awaited, &circles)).collect();
+    waits.sort_by_key(|wait| wait.circle.is_empty());
+    let waits_total = waits.len();
+    waits.truncate(ITEMS_LISTED);
+    Waits { waits, waits_total }
 }
 
 fn wait(plan: &Plan, awaited: &Awaited, circles: &[Circle]) -> Wait {
@@ -90,9 +115,18 @@ pub(crate) fn target(item: &Item) -> String {
     }
 }
 
-impl Wait {
-    /// In lines: who, and of each why not.
+impl Waits {
+    /// In lines: for what, who, and of each why not.
     pub(crate) fn in_words(&self) -> Vec<String> {
+        let Self { waits, waits_total } = self;
+        let more = waits_total - waits.len();
+        let rest = (more > 0).then(|| format!("and for {more} items more"));
+        waits.iter().flat_map(Wait::in_words).chain(rest).collect()
+    }
+}
+
+impl Wait {
+    fn in_words(&self) -> Vec<String> {
         let Self { baseline, resource, target, wave, zone, machines, machines_total, circle } = self;
         let wave = if wave == REST { "the rest".to_owned() } else { format!("wave {wave}") };
         let zone = zone.as_ref().map_or(String::new(), |zone| match zone.as_str() {

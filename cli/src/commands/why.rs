@@ -24,7 +24,7 @@ use crate::exit::ExitStatus;
 use crate::foresee::{Turn, of_machine};
 use crate::printer::Printer;
 use crate::view::UNDECIDED;
-use crate::waits::Wait;
+use crate::waits::Waits;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -85,8 +85,8 @@ pub(super) struct Answer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) forecast: Option<Turn>,
     /// Whom it waits for in rollouts.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) waits: Vec<Wait>,
+    #[serde(flatten)]
+    pub(super) waits: Waits,
     /// Why nothing is said of that.
     #[serde(skip)]
     pub(super) no_forecast: Option<String>,
@@ -184,9 +184,9 @@ async fn answer(connection: &Connection, machine: &MachineName) -> Result<Answer
     let ((forecast, waits), no_forecast) = match open {
         true => match of_machine(connection, machine).await {
             Ok(found) => (found, None),
-            Err(why) => ((None, Vec::new()), Some(why)),
+            Err(why) => ((None, Waits::default()), Some(why)),
         },
-        false => ((None, Vec::new()), None),
+        false => ((None, Waits::default()), None),
     };
     Ok(Answer {
         forecast,

@@ -5,7 +5,6 @@ use serde_json::Value;
 
 use super::why::{Answer, BlockerAnswer, RequirementAnswer};
 use crate::printer::table;
-use crate::waits::Wait;
 
 /// The text; every line but the first is indented.
 pub(super) fn text(answer: &Answer, now: Timestamp) -> String {
@@ -39,7 +38,7 @@ pub(super) fn text(answer: &Answer, now: Timestamp) -> String {
         lines.push(format!("  activity {} is {}: {}", activity.name, activity.phase, steps.join(", ")));
     }
     lines.extend(requirements(answer));
-    lines.extend(answer.waits.iter().flat_map(Wait::in_words).map(|line| format!("  {line}")));
+    lines.extend(answer.waits.in_words().into_iter().map(|line| format!("  {line}")));
     if let Some(turn) = &answer.forecast {
         lines.push(format!("  {}", turn.in_words(|at| when(at, now))));
     }
@@ -181,7 +180,7 @@ mod tests {
 
     use super::*;
     use crate::foresee::Turn;
-    use crate::waits::WaitedFor;
+    use crate::waits::{Wait, WaitedFor, Waits};
 
     fn waiting() -> Answer {
         let requirement = RequirementStatus {
@@ -226,7 +225,7 @@ mod tests {
                 why_not: None,
                 until_time: "2027-01-22T12:00:00Z".parse().unwrap(),
             }),
-            waits: Vec::new(),
+            waits: Waits::default(),
             no_forecast: None,
         }
     }
@@ -255,8 +254,9 @@ mod tests {
               web-02: Waiting(WindowClosed), rule W1: window night opens at 22:00
               web-03: Waiting(WindowClosed), rule W1: window night opens at 22:00
               and 7 more
-              the rollouts of PackageBaseline/fix and PackageBaseline/other wait for each other's machines, so none goes on: let them have the same first waves, or give one a higher priority"#]]
-        .assert_eq(&wait.in_words().join("\n"));
+              the rollouts of PackageBaseline/fix and PackageBaseline/other wait for each other's machines, so none goes on: let them have the same first waves, or give one a higher priority
+            and for 3 items more"#]]
+        .assert_eq(&Waits { waits: vec![wait], waits_total: 4 }.in_words().join("\n"));
     }
 
     #[test]
